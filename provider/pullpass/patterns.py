@@ -1,0 +1,1 @@
+"""Globs and templates of the configuration, matched segment by segment without `re`."""

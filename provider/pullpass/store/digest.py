@@ -1,0 +1,46 @@
+"""Hashes and the bytes they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def sha256_hex(data: bytes) -> str:
+    """Lower-case hex of SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(document: object) -> bytes:
+    """`document` as JSON with sorted keys, no blanks, ASCII only, and one line feed at the end.
+
+    Raises:
+        ValueError: a number that JSON has no form for.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def key(fields: Iterable[tuple[str, str]]) -> str:
+    """The name of what these fields identify: an approval, a cache entry, an intent.
+
+    Each name and each value is preceded by its length, so that no two lists of fields have the same bytes: plain
+    joining would let a namespace `a` with account `b-c` and a namespace `a-b` with account `c` be one key.
+
+    Args:
+        fields: names and values in a fixed order.
+
+    Returns:
+        64 characters of lower-case hex.
+    """
+    digest = hashlib.sha256(b"pullpass/v1 key\n")
+    for name, value in fields:
+        for part in (name, value):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % len(data))
+            digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,151 @@
+"""Private, atomic, strict files.
+
+Rules:
+
+* A directory is made with mode 0700 and must belong to the caller; its ancestors must be directories that nobody else
+  may change (root's or the caller's; a sticky one, such as /tmp, is accepted). No symbolic link is followed at or below
+  a directory of ours.
+* A file is written under a name of its own in the same directory (`O_EXCL`, `O_NOFOLLOW`, mode 0600 from the first
+  byte) and renamed over its target, so that a reader sees the old bytes or the new ones and never a part. A leftover is
+  removed on failure.
+* A read is bounded and refuses what is not a regular file of the caller that nobody else may write.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pullpass.errors import PullpassError, outside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    raise PullpassError("state-path", f"{outside(path)} {why}")
+
+
+def _check_ancestors(path: str) -> None:
+    """Refuse a directory above `path` in which somebody else could put another `path`."""
+    parent = os.path.dirname(path)
+    while True:
+        status = os.stat(parent)
+        if status.st_uid not in (0, os.geteuid()):
+            _refuse(parent, f"belongs to user {status.st_uid}, who could replace what is in it")
+        if status.st_mode & OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX:
+            _refuse(parent, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}) and is not sticky")
+        if parent == os.path.dirname(parent):
+            return
+        parent = os.path.dirname(parent)
+
+
+def private_directory(path: str) -> None:
+    """Make sure that `path` is a directory of the caller's own, and make it (0700, with parents) when it is absent.
+
+    Args:
+        path: absolute.
+
+    Raises:
+        PullpassError: `state-path` when it, or a directory above it, is open to others, a symbolic link or no directory.
+        OSError: it can't be made or read.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            private_directory(parent)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:  # another process was faster
+            pass
+        status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        _refuse(path, "is not a directory (a symbolic link is not followed)")
+    if status.st_uid != os.geteuid():
+        _refuse(path, f"belongs to user {status.st_uid}, not to {os.geteuid()}")
+    if status.st_mode & OTHERS_MAY_WRITE:
+        _refuse(path, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o})")
+    _check_ancestors(path)
+
+
+def write_atomic(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Replace the content of `path` by `data` in one step, readable by the caller alone.
+
+    Args:
+        path: absolute; its directory must exist.
+        data: the whole new content.
+        sync: also flush the file and its directory to the disk, so that the content survives a power cut.
+
+    Raises:
+        OSError: nothing was changed, and no temporary file is left.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+        raise
+    if sync:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of at most `limit_bytes`, and the status of what was read.
+
+    The caller decides from the status whom the file may belong to.
+
+    Args:
+        path: the file.
+        limit_bytes: a longer file is refused.
+        follow: whether `path` may be a symbolic link (an operator's file may, a file of ours may not).
+
+    Raises:
+        OSError: it is absent (`ENOENT`), not readable, not a regular file (`EINVAL`), a symbolic link (`ELOOP`), or too
+            long (`EFBIG`).
+    """
+    # O_NONBLOCK: a fifo planted under the name must not stop the run.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        parts = []
+        left = limit_bytes + 1
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        if not left:
+            raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", path)
+        return b"".join(parts), status
+    finally:
+        os.close(descriptor)
+
+
+def owned(status: os.stat_result) -> bool:
+    """Whether the file belongs to the caller and nobody else may write it."""
+    return status.st_uid == os.geteuid() and not status.st_mode & OTHERS_MAY_WRITE
