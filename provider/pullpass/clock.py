@@ -53,15 +53,16 @@ class Deadline:
     time is out; the process that holds it leaves without joining it.
     """
 
-    def __init__(self, clock: Clock, duration_s: float) -> None:
-        """Start counting now.
+    def __init__(self, clock: Clock, duration_s: float, started_s: float | None = None) -> None:
+        """Start counting.
 
         Args:
             clock: the run's clock.
             duration_s: how long the run may take.
+            started_s: when it began, on the clock's monotonic scale; now when not given.
         """
         self._clock = clock
-        self._end_s = clock.monotonic_s() + duration_s
+        self._end_s = (clock.monotonic_s() if started_s is None else started_s) + duration_s
         self.duration_s = duration_s
 
     def remaining_s(self) -> float:

@@ -38,17 +38,70 @@ CODES: dict[str, tuple[int, str, str]] = {
     # --- registry
     # --- configuration
     # --- policy
+    "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
+    "refused-by-grant": (
+        REFUSED,
+        "",
+        "put a narrower grant above this one to make an exception",
+    ),
+    "annotation-missing": (
+        REFUSED,
+        "",
+        "annotate the service account, and list the key in the provider entry's optionalServiceAccountAnnotationKeys",
+    ),
+    "identity-invalid": (
+        REFUSED,
+        "",
+        "the annotation's value must be an IAM role ARN, a service account e-mail or `principal`",
+    ),
+    "identity-not-allowed": (
+        REFUSED,
+        "",
+        "choose an identity that the grant allows, or have the operator extend its `allow`",
+    ),
+    "identity-mismatch": (
+        REFUSED,
+        "",
+        "give this image a grant of its own, with an identity of the cloud that serves it",
+    ),
+    "registry-not-configured": (
+        REFUSED,
+        "",
+        "add the section, or take the host out of the provider entry's matchImages",
+    ),
     # --- exchange: denied
     # --- exchange: token
     # --- exchange: unreachable
+    "terminated": (
+        UNREACHABLE,
+        CLOUD_UNREACHABLE,
+        "the kubelet, or whoever sent the signal, asks again at the next pull",
+    ),
     "deadline-exceeded": (
         UNREACHABLE,
         CLOUD_UNREACHABLE,
-        "check that the node reaches the cloud's endpoints (name resolution, routes, proxy), or raise node.deadline (at most 55s)",
+        "check that the node reaches the cloud (name resolution, routes, proxy), or raise node.deadline (at most 55s)",
     ),
     # --- exchange: invalid
+    "credential-too-short": (CLOUD_REFUSED, INVALID, "raise the session's duration, or check this node's clock"),
     # --- local state
-    "state-path": (LOCAL_STATE, "", "the directory must belong to the user that runs pullpass, with mode 0700 and no symbolic link below it"),
+    "state-path": (
+        LOCAL_STATE,
+        "",
+        "it must belong to the user that runs pullpass, with mode 0700 and no symbolic link below it",
+    ),
+    "install-failed": (
+        LOCAL_STATE,
+        "",
+        "choose a directory that this user may write, on a file system that is not read-only",
+    ),
+    "install-interpreter": (
+        LOCAL_STATE,
+        "",
+        "an interpreter line can't name it: install pullpass into an environment with a short path without spaces",
+    ),
+    "launcher-stale": (LOCAL_STATE, "", "run `pullpass install` again"),
+    "stdout-closed": (LOCAL_STATE, "", "whoever runs the launcher must read its stdout until the end"),
     "internal": (LOCAL_STATE, "", "this is a defect of pullpass: please report it with this line"),
 }
 

@@ -33,7 +33,8 @@ class Secret:
             return NotImplemented
         from hmac import compare_digest  # noqa: PLC0415 - compared on the miss path and in tests only
 
-        return compare_digest(self._value.encode("utf-8", "surrogatepass"), other._value.encode("utf-8", "surrogatepass"))
+        mine, theirs = (text.encode("utf-8", "surrogatepass") for text in (self._value, other._value))
+        return compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

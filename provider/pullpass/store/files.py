@@ -51,7 +51,7 @@ def private_directory(path: str) -> None:
         path: absolute.
 
     Raises:
-        PullpassError: `state-path` when it, or a directory above it, is open to others, a symbolic link or no directory.
+        PullpassError: `state-path` when it, or one above it, is open to others, a symbolic link or no directory.
         OSError: it can't be made or read.
     """
     try:
@@ -74,13 +74,14 @@ def private_directory(path: str) -> None:
     _check_ancestors(path)
 
 
-def write_atomic(path: str, data: bytes, *, sync: bool = False) -> None:
+def write_atomic(path: str, data: bytes, *, sync: bool = False, mode: int = 0o600) -> None:
     """Replace the content of `path` by `data` in one step, readable by the caller alone.
 
     Args:
         path: absolute; its directory must exist.
         data: the whole new content.
         sync: also flush the file and its directory to the disk, so that the content survives a power cut.
+        mode: the file's mode, whatever the umask says, for what is not private (a launcher).
 
     Raises:
         OSError: nothing was changed, and no temporary file is left.
@@ -94,6 +95,8 @@ def write_atomic(path: str, data: bytes, *, sync: bool = False) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
+            if mode != 0o600:
+                os.fchmod(descriptor, mode)
             if sync:
                 os.fsync(descriptor)
         finally:

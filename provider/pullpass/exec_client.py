@@ -1,0 +1,101 @@
+"""The launchers' door: the request on stdin, the answer on stdout, the exit status.
+
+`pullpass install` writes launchers that call `main` here, with the paths fixed inside. They run as root, from any
+directory, in whatever environment the kubelet has, so nothing here looks at arguments or the environment. Only built-in
+modules are imported before the request has been read.
+"""
+
+from __future__ import annotations
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pullpass.pipeline import Answer
+
+READ_LIMIT_BYTES = 1024 * 1024 + 1  # one more than a request may have, so that a longer one is seen to be longer
+
+
+def main(config: str, runtime: str, install: str) -> NoReturn:
+    """Serve one request and leave the process.
+
+    Args:
+        config: path of the operator's configuration.
+        runtime: directory of the compiled configuration.
+        install: the command that writes this launcher anew, for the hint of a launcher that is out of date.
+    """
+    raw = read_request()
+    try:
+        from pullpass import config as configuration  # noqa: PLC0415 - after the request, see above
+        from pullpass import pipeline  # noqa: PLC0415
+        from pullpass.clock import SystemClock  # noqa: PLC0415
+    except ImportError as error:
+        leave_stale(str(error), install)
+    leave_on_termination()
+    deps = pipeline.Deps(lambda: configuration.load(config, runtime=runtime), SystemClock())
+    leave(pipeline.serve(raw, deps))
+
+
+def read_request() -> bytes:
+    """What is on stdin, up to `READ_LIMIT_BYTES`; nothing when stdin is closed or can't be read."""
+    parts = []
+    left = READ_LIMIT_BYTES
+    try:
+        while left and (part := posix.read(0, left)):
+            parts.append(part)
+            left -= len(part)
+    except OSError:
+        return b""  # refused as an empty request, which is what it is
+    return b"".join(parts)
+
+
+def leave_on_termination() -> None:
+    """Make SIGTERM end the run with one line instead of silence, also in the middle of an exchange."""
+    import signal  # noqa: PLC0415 - after the request
+
+    from pullpass.errors import PullpassError  # noqa: PLC0415
+
+    def stop(_number: int, _frame: object) -> None:
+        error = PullpassError("terminated", "SIGTERM ended the run before it had an answer")
+        write_error(error.line().encode() + b"\n")
+        posix._exit(error.status)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def leave(answer: Answer) -> NoReturn:
+    """Write the answer and end the process at once: a thread that hangs in name resolution must not hold it."""
+    if answer.stdout:
+        try:
+            write_all(1, answer.stdout)
+        except OSError as error:
+            from pullpass.errors import PullpassError  # noqa: PLC0415
+
+            failure = PullpassError("stdout-closed", f"the answer could not be written to stdout ({error.strerror})")
+            write_error(failure.line().encode() + b"\n")
+            posix._exit(failure.status)
+    write_error(answer.stderr)
+    posix._exit(answer.status)
+
+
+def leave_stale(what: str, install: str) -> NoReturn:
+    """Leave because the launcher no longer fits what is installed."""
+    line = f"pullpass: launcher-stale: the program can't be loaded ({what}); run `{install}` again"
+    write_error("".join(char if char.isprintable() else "?" for char in line).encode("utf-8", "replace") + b"\n")
+    posix._exit(6)
+
+
+def write_error(line: bytes) -> None:
+    """Write to stderr; a closed stderr changes nothing about the answer."""
+    try:
+        write_all(2, line)
+    except OSError:
+        pass
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write `data`: in one call, unless the system takes only a part."""
+    while data:
+        data = data[posix.write(descriptor, data) :]

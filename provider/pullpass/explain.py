@@ -1,0 +1,159 @@
+"""Explaining a request: the pipeline's own steps, with what each found, up to the verdict or the refusal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pullpass import pipeline, policy
+from pullpass.errors import ANSWERED, PullpassError, escape
+
+if TYPE_CHECKING:
+    from pullpass.identity import Subject
+    from pullpass.pipeline import Deps, Found
+
+
+def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
+    """What `pipeline.serve` would do with this request, without asking the cloud.
+
+    Args:
+        raw: the request.
+        deps: the world.
+
+    Returns:
+        The exit status of the verdict, and the document of `--json`: `verdict` (`issue`, `anonymous`, `refuse`),
+        `code`, `message`, `hint`, `subject`, `target`, `grant`, `identity`, `opens`, `key`, `steps`, `calls`. What was
+        not reached is null. It holds no secret.
+    """
+    found = pipeline.Found()
+    failure = None
+    try:
+        pipeline.decide(raw, deps, found)
+        if found.plan is not None:
+            pipeline.verify(found, deps)
+    except Exception as error:  # noqa: BLE001 - as in `pipeline.serve`
+        failure = pipeline.as_failure(error)
+    document = _document(found, failure)
+    return (failure.status if failure else ANSWERED), document
+
+
+def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
+    decision, plan, target = found.decision, found.plan, found.target
+    anonymous = decision is not None and decision.identity == policy.ANONYMOUS
+    verdict = "refuse" if failure else "anonymous" if anonymous else "issue"
+    return {
+        "verdict": verdict,
+        "code": failure.code if failure else None,
+        "message": failure.what if failure else None,
+        "hint": failure.hint if failure else None,
+        "image": found.request.image if found.request else None,
+        "subject": _subject(found.subject) if found.subject else None,
+        "target": target._asdict() if target else None,
+        "grant": decision.grant if decision else None,
+        "identity": decision.identity if decision else None,
+        "opens": plan.opens if plan else None,
+        "key": plan.key if plan else None,
+        "steps": _steps(found, failure),
+        "calls": [call._asdict() for call in plan.calls] if plan and not failure else [],
+    }
+
+
+def _subject(subject: Subject) -> dict[str, Any]:
+    document = subject._asdict()
+    document["audiences"] = list(subject.audiences)
+    document["expires"] = datetime.fromtimestamp(document.pop("expires_s"), UTC).isoformat().replace("+00:00", "Z")
+    return document
+
+
+def _steps(found: Found, failure: PullpassError | None) -> list[dict[str, str]]:
+    steps = []
+    refused = False
+    for name, describe in STEPS:
+        detail = describe(found)
+        if detail:
+            steps.append({"step": name, "outcome": "ok", "detail": detail})
+        elif failure and not refused:
+            refused = True
+            steps.append({"step": name, "outcome": "refused", "detail": failure.what})
+        else:
+            steps.append({"step": name, "outcome": "not reached", "detail": ""})
+    return steps
+
+
+def _request(found: Found) -> str:
+    if found.request is None:
+        return ""
+    token = "with a service-account token" if found.request.token else "without a token"
+    return (
+        f"image {found.request.image}, {token}, annotations: {', '.join(sorted(found.request.annotations)) or 'none'}"
+    )
+
+
+def _config(found: Found) -> str:
+    config = found.config
+    return f"cluster {config.node.cluster}, {len(config.grants)} grants" if config else ""
+
+
+def _identity(found: Found) -> str:
+    if found.subject:
+        return f"service account {found.subject.namespace}/{found.subject.service_account} of {found.subject.issuer}"
+    tokenless = found.request and found.config and not found.request.token
+    return "no token: only grants with node = true apply" if tokenless else ""
+
+
+def _target(found: Found) -> str:
+    target = found.target
+    if target is None:
+        return ""
+    place = (
+        f", account {target.account}, region {target.region}, partition {target.partition}" if target.account else ""
+    )
+    return f"{target.kind}: repository {target.repository}{place}"
+
+
+def _decision(found: Found) -> str:
+    return f"grant {found.decision.grant!r} gives {found.decision.identity}" if found.decision else ""
+
+
+def _plan(found: Found) -> str:
+    if found.plan:
+        return f"opens {found.plan.opens}"
+    anonymous = found.decision and found.decision.identity == policy.ANONYMOUS
+    return "nothing is sent: the image is answered without a credential" if anonymous else ""
+
+
+def _verified(found: Found) -> str:
+    if not found.verified:
+        return ""
+    if found.config and found.config.node.jwks:
+        return f"the token's signature is valid by {found.config.node.jwks}"
+    return "the token's signature is left to the cloud: node.jwks is not set"
+
+
+# The steps in the order of `pipeline`, each with a sentence about what it found; "" when it found nothing.
+STEPS = (
+    ("request.parse", _request),
+    ("config.load", _config),
+    ("identity.read", _identity),
+    ("registry.match", _target),
+    ("policy.decide", _decision),
+    ("plan.make", _plan),
+    ("token.verify", _verified),
+)
+
+
+def text(document: dict[str, Any]) -> str:
+    """The document for people: one line a fact, nothing that is not printable."""
+    lines = []
+    for step in document["steps"]:
+        mark = {"ok": "+", "refused": "!", "not reached": "-"}[step["outcome"]]
+        lines.append(f"{mark} {step['step']:<15} {step['detail'] or step['outcome']}")
+    found = [name for name in ("grant", "identity", "opens", "key") if document[name]]
+    lines += [f"  {name:<15} {document[name]}" for name in found]
+    for call in document["calls"]:
+        lines.append(f"  would send      {call['action']} to {call['url']}: {call['summary']}")
+    if document["code"]:
+        lines += [f"verdict: refuse ({document['code']}): {document['message']}", f"next: {document['hint']}"]
+    else:
+        lines.append(f"verdict: {document['verdict']}")
+    return "".join(escape(line) + "\n" for line in lines)

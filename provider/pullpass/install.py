@@ -1,0 +1,137 @@
+"""Writing the launchers that the kubelet runs."""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shlex
+import sys
+import sysconfig
+from importlib.util import find_spec
+from typing import Any
+
+from pullpass import __version__, config
+from pullpass.errors import PullpassError, outside
+from pullpass.store import files
+
+LAUNCHERS = ("pullpass-ecr", "pullpass-gcr")
+PACKAGES = (
+    "pullpass",
+    "cryptography",
+    "jwt",
+    "boto3",
+    "botocore",
+    "urllib3",
+    "dateutil",
+    "jmespath",
+    "google",
+    "cachetools",
+)
+
+# The kernel reads at most 127 bytes of an interpreter line before Linux 5.1, and 255 since.
+SHEBANG_LIMIT_BYTES = 127
+
+# One flag word, because the kernel hands over everything after the interpreter as one argument: -I keeps PYTHON*
+# variables, the user's packages and the current directory out of a process that runs as root; -S keeps out `site`, and
+# with it every .pth file of somebody else's package.
+TEMPLATE = """\
+#!{interpreter} -IS
+# Written by pullpass {version}; every change is lost when `pullpass install` is run again.
+import sys
+
+INSTALL = {install!r}
+
+
+def stale(what):
+    line = "pullpass: launcher-stale: " + what + "; run `" + INSTALL + "` again"
+    sys.stderr.write("".join(char if char.isprintable() else "?" for char in line) + "\\n")
+    sys.exit(6)
+
+
+if sys.version_info[:2] != {python!r}:
+    stale("it was written for Python {major}.{minor} and %d.%d runs it" % sys.version_info[:2])
+# Behind the standard library, so that nothing in there can take the place of one of its modules.
+sys.path.extend({libraries!r})
+try:
+    from pullpass.exec_client import main
+except ImportError as error:
+    stale("the program can't be loaded (%s)" % error)
+main({config!r}, {runtime!r}, INSTALL)
+"""
+
+
+def install(bin_dir: str, config_path: str) -> dict[str, Any]:
+    """Write the launchers.
+
+    Args:
+        bin_dir: absolute; made, mode 0755, when it is absent.
+        config_path: absolute; it must be valid, since its `paths.runtime` is fixed in the launchers.
+
+    Returns:
+        What was written, as `--json` prints it.
+
+    Raises:
+        PullpassError: the configuration is not valid, the interpreter can't be named in an interpreter line, or the
+            directory can't be written.
+    """
+    runtime = config.load(config_path).paths.runtime
+    interpreter = _interpreter()
+    command = shlex.join([interpreter, "-m", "pullpass", "install", "--bin-dir", bin_dir, "--config", config_path])
+    text = TEMPLATE.format(
+        interpreter=interpreter,
+        version=__version__,
+        install=command,
+        python=tuple(sys.version_info[:2]),
+        major=sys.version_info[0],
+        minor=sys.version_info[1],
+        libraries=libraries(),
+        config=config_path,
+        runtime=runtime,
+    )
+    _compile()
+    launchers = []
+    try:
+        os.makedirs(bin_dir, mode=0o755, exist_ok=True)
+        for name in LAUNCHERS:
+            path = os.path.join(bin_dir, name)
+            files.write_atomic(path, text.encode(), mode=0o755)
+            launchers.append(path)
+    except OSError as error:
+        raise PullpassError("install-failed", f"{outside(bin_dir)}: {error.strerror}") from None
+    return {"launchers": launchers, "interpreter": interpreter, "config": config_path, "runtime": runtime}
+
+
+def _interpreter() -> str:
+    """The interpreter that runs us, if an interpreter line can name it.
+
+    Its own name, not what it points to: a virtual environment's link survives an upgrade of what is behind it, and the
+    launcher can then say what has happened.
+    """
+    path = sys.executable
+    if not path or " " in path or len(f"#!{path} -IS".encode()) > SHEBANG_LIMIT_BYTES or not path.isprintable():
+        raise PullpassError(
+            "install-interpreter",
+            f"the interpreter's path {outside(path)!r} has a space or is longer than {SHEBANG_LIMIT_BYTES - 6} bytes",
+        )
+    return path
+
+
+def libraries() -> list[str]:
+    """The directories that hold this package and the third parties it was installed with, in search order."""
+    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    for name in PACKAGES:
+        places += [os.path.dirname(location) for location in _locations(name)]
+    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
+
+
+def _locations(package: str) -> list[str]:
+    """Where a top-level package lies; nowhere when it is not installed."""
+    spec = find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
+def _compile() -> None:
+    """Compile what an exchange imports, where it can be written: without .pyc files that takes several times as long."""
+    for name in PACKAGES:
+        for location in _locations(name):
+            compileall.compile_dir(location, quiet=2)

@@ -1,0 +1,180 @@
+"""One request, from the bytes on stdin to the answer: the only implementation, for the launchers and for people.
+
+The line that a request takes (the design's section 3; what later rooms add goes between the steps, not around them):
+
+    request.parse            bytes -> Request
+    config                   the operator's configuration
+    identity.read            token claims -> Subject
+    registry.match           image -> Target; the token's audience must be that registry kind's
+    policy.decide            -> Decision: the grant and its identity
+    plan.make                -> Plan: everything that would be sent, and the key
+    token.verify, exchange   -> Credential: the only lazy imports, within the deadline
+    request.render           -> bytes
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pullpass import exchange, identity, policy, registry, request
+from pullpass.clock import Deadline
+from pullpass.errors import ANSWERED, PullpassError
+from pullpass.exchange import plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pullpass.clock import Clock
+    from pullpass.config import Config
+    from pullpass.exchange import Credential, Exchanger
+    from pullpass.exchange.plan import Plan
+    from pullpass.identity import Subject
+    from pullpass.policy import Decision
+    from pullpass.registry import Target
+    from pullpass.request import Request
+
+
+class Deps(NamedTuple):
+    """What a run needs from the world.
+
+    Attributes:
+        load_config: reads the configuration; raises `PullpassError`.
+        clock: the run's clock.
+        load: resolves the kind of a plan to what exchanges it.
+    """
+
+    load_config: Callable[[], Config]
+    clock: Clock
+    load: Callable[[str], Exchanger] = exchange.load
+
+
+class Answer(NamedTuple):
+    """What a run leaves behind: exit status, and the bytes of stdout and stderr."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Found:
+    """What the steps of one run have found so far; None where a step was not reached.
+
+    It is filled as the run goes, so that `explain` can show how far a refused request came.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is found yet."""
+        self.request: Request | None = None
+        self.config: Config | None = None
+        self.subject: Subject | None = None
+        self.target: Target | None = None
+        self.decision: Decision | None = None
+        self.plan: Plan | None = None
+        self.verified = False
+
+
+def serve(raw: bytes, deps: Deps) -> Answer:
+    """Answer one request.
+
+    Args:
+        raw: what came on stdin.
+        deps: the world.
+
+    Returns:
+        The response and status 0, or nothing on stdout, one line for stderr and another status. Never raises.
+    """
+    try:
+        return Answer(ANSWERED, _respond(raw, deps), b"")
+    except Exception as error:  # noqa: BLE001 - a traceback must not reach the kubelet's log: it may show a secret
+        failure = as_failure(error)
+        return Answer(failure.status, b"", failure.line().encode() + b"\n")
+
+
+def as_failure(error: Exception) -> PullpassError:
+    """`error` as something to tell a user: a defect shows its type and place, never its text or values."""
+    if isinstance(error, PullpassError):
+        return error
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f" at {place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    return PullpassError("internal", f"{type(error).__name__}{where}")
+
+
+def _respond(raw: bytes, deps: Deps) -> bytes:
+    started_s = deps.clock.monotonic_s()
+    found = Found()
+    decide(raw, deps, found)
+    assert found.config is not None and found.target is not None  # noqa: S101, PT018 - `decide` found them
+    approval = found.config.approval
+    if found.plan is None:
+        return request.render(found.target, None, int(approval.recheck_s))
+    deadline = Deadline(deps.clock, found.config.node.deadline_s, started_s)
+    validated_s = deps.clock.now_s()
+    verify(found, deps)
+    credential = _exchange(found, deps, deadline)
+    now_s = deps.clock.now_s()
+    if credential.life_ends_s - now_s < approval.min_life_s:
+        raise PullpassError(
+            "credential-too-short",
+            f"the cloud's fresh credential ends in {credential.life_ends_s - now_s:.0f}s, "
+            f"and approval.min_life is {approval.min_life_s:g}s",
+        )
+    expires_s = min(credential.life_ends_s, validated_s + approval.max_age_s)
+    cache_s = max(0, int(min(approval.recheck_s, expires_s - approval.margin_s - now_s)))
+    return request.render(found.target, credential, cache_s)
+
+
+def decide(raw: bytes, deps: Deps, found: Found) -> None:
+    """Take the steps that need no network, and note what each found.
+
+    Raises:
+        PullpassError: a step refused; `found` holds what came before.
+    """
+    found.request = request.parse(raw)
+    found.config = config = deps.load_config()
+    found.subject = identity.read(found.request.token, config.node.issuers, deps.clock.now_s())
+    aliases = config.ecr.aliases if config.ecr else ()
+    hosts = config.gcr.hosts if config.gcr else ()
+    found.target = registry.match(found.request.image, aliases, hosts)
+    if found.subject is not None:
+        identity.check_audience(found.subject, audience(found.target, config))
+    found.decision = policy.decide(found.subject, found.request.annotations, found.target, config)
+    if found.decision.identity != policy.ANONYMOUS:
+        found.plan = plan.make(found.subject, found.target, found.decision, config)
+
+
+def audience(target: Target, config: Config) -> str:
+    """The audience that a token for this registry must have.
+
+    Raises:
+        PullpassError: `registry-not-configured`.
+    """
+    section = config.gcr if target.kind == registry.GCR else config.ecr
+    if section is None:
+        name = "gcr" if target.kind == registry.GCR else "ecr"
+        raise PullpassError(
+            "registry-not-configured", f"{target.host} needs the section [{name}], which is not configured"
+        )
+    return section.audience
+
+
+def verify(found: Found, deps: Deps) -> None:
+    """Read the token a second time with a full reader, and check its signature where `node.jwks` says with what.
+
+    Raises:
+        PullpassError: the token is not what it seemed.
+    """
+    assert found.config is not None and found.target is not None and found.request is not None  # noqa: S101, PT018
+    if found.subject is not None and found.request.token is not None:
+        expected = audience(found.target, found.config)
+        check = exchange.load_verifier()
+        check(found.request.token, found.subject, expected, found.config.node.jwks, deps.clock.now_s())
+    found.verified = True
+
+
+def _exchange(found: Found, deps: Deps, deadline: Deadline) -> Credential:
+    assert found.plan is not None and found.request is not None and found.request.token is not None  # noqa: S101, PT018
+    exchanger = deps.load(found.plan.kind)
+    return exchanger(found.plan, found.request.token, deadline, deps.clock)
