@@ -37,7 +37,18 @@ CODES: dict[str, tuple[int, str, str]] = {
     # --- token
     # --- registry
     # --- configuration
+    "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),
+    "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
+    "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
     # --- policy
+    "not-available": (
+        REFUSED,
+        "",
+        "this version exchanges tokens for IAM roles on private ECR registries only",
+    ),
+    "role-partition": (REFUSED, "", "name a role of the registry's own partition: credentials do not cross partitions"),
+    "repository-name": (REFUSED, "", "ECR repositories are named in lower-case letters, digits and . _ - /"),
+    "session-policy": (REFUSED, "", 'STS takes 2048 characters: shorten the name, or set ecr.scope = "registry"'),
     "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
     "refused-by-grant": (
         REFUSED,
@@ -70,8 +81,46 @@ CODES: dict[str, tuple[int, str, str]] = {
         "add the section, or take the host out of the provider entry's matchImages",
     ),
     # --- exchange: denied
+    "aws-sts-denied": (
+        CLOUD_REFUSED,
+        DENIED,
+        "check that the role exists and that its trust policy allows this issuer with exactly this `aud` and `sub`",
+    ),
+    "aws-ecr-denied": (
+        CLOUD_REFUSED,
+        DENIED,
+        "allow the role ecr:GetAuthorizationToken on `*`, and check service control policies and endpoint policies",
+    ),
     # --- exchange: token
+    "aws-token-expired": (
+        CLOUD_REFUSED,
+        TOKEN_AT_FAULT,
+        "the next pull brings a new token; if this repeats, check the clocks of this node and of the API server",
+    ),
+    "aws-token-rejected": (
+        CLOUD_REFUSED,
+        TOKEN_AT_FAULT,
+        "compare the IAM OIDC provider's URL and audience with the token's `iss` and `aud`, its keys with the cluster's",
+    ),
+    "aws-claim-rejected": (CLOUD_REFUSED, TOKEN_AT_FAULT, "the message names the claim that the issuer did not accept"),
     # --- exchange: unreachable
+    "cloud-unreachable": (
+        UNREACHABLE,
+        CLOUD_UNREACHABLE,
+        "check name resolution, routes, firewall and proxy from this node to that host",
+    ),
+    "cloud-tls": (
+        UNREACHABLE,
+        CLOUD_UNREACHABLE,
+        "if the host is behind a private CA or an inspecting proxy, name its certificates as node.ca_bundle",
+    ),
+    "cloud-throttled": (UNREACHABLE, CLOUD_UNREACHABLE, "the next pull tries again; see the account's API quota"),
+    "cloud-failing": (UNREACHABLE, CLOUD_UNREACHABLE, "the next pull tries again; see the cloud's status page"),
+    "aws-issuer-unreachable": (
+        UNREACHABLE,
+        CLOUD_UNREACHABLE,
+        "make the issuer's discovery document and keys reachable for STS over public HTTPS",
+    ),
     "terminated": (
         UNREACHABLE,
         CLOUD_UNREACHABLE,
@@ -83,6 +132,39 @@ CODES: dict[str, tuple[int, str, str]] = {
         "check that the node reaches the cloud (name resolution, routes, proxy), or raise node.deadline (at most 55s)",
     ),
     # --- exchange: invalid
+    "cloud-redirect": (
+        CLOUD_REFUSED,
+        INVALID,
+        "a token is never sent on to another host: configure the endpoint that really answers",
+    ),
+    "cloud-answer": (
+        CLOUD_REFUSED,
+        INVALID,
+        "something other than the cloud's API seems to answer there: check the endpoint, and any proxy before it",
+    ),
+    "cloud-answer-expired": (CLOUD_REFUSED, INVALID, "check this node's clock"),
+    "aws-policy-too-large": (
+        CLOUD_REFUSED,
+        INVALID,
+        'shorten the role\'s session tags or the repository name, or set ecr.scope = "registry"',
+    ),
+    "aws-policy-malformed": (CLOUD_REFUSED, INVALID, "this is a defect of pullpass: please report it with this line"),
+    "aws-region-disabled": (
+        CLOUD_REFUSED,
+        INVALID,
+        "activate STS for that region in the role's account, or set ecr.sts_endpoint to one that is active",
+    ),
+    "aws-request-invalid": (
+        CLOUD_REFUSED,
+        INVALID,
+        "if the message is about the duration, lower ecr.session_duration or raise the role's maximum",
+    ),
+    "aws-session-rejected": (
+        CLOUD_REFUSED,
+        INVALID,
+        "check this node's clock, and that the region is enabled for the role's account",
+    ),
+    "aws-refused": (CLOUD_REFUSED, INVALID, "the message says what AWS did not accept"),
     "credential-too-short": (CLOUD_REFUSED, INVALID, "raise the session's duration, or check this node's clock"),
     # --- local state
     "state-path": (
