@@ -34,9 +34,49 @@ CODES: dict[str, tuple[int, str, str]] = {
     # --- usage
     "usage": (BAD_INPUT, "", "see `pullpass --help`"),
     # --- request
+    "request-empty": (BAD_INPUT, "", "pipe a CredentialProviderRequest to it, as the kubelet does"),
+    "request-too-long": (BAD_INPUT, "", "a kubelet sends a few kilobytes: see what else writes to its stdin"),
+    "request-encoding": (BAD_INPUT, "", "write it in UTF-8 without a byte order mark"),
+    "request-syntax": (BAD_INPUT, "", "it must be one CredentialProviderRequest in JSON"),
+    "request-trailing-data": (BAD_INPUT, "", "send one request per run"),
+    "request-duplicate-key": (BAD_INPUT, "", "state each key once: readers differ in which of two they take"),
+    "request-nesting": (BAD_INPUT, "", "a CredentialProviderRequest has two levels"),
+    "request-version": (BAD_INPUT, "", "set this apiVersion in the provider's entry of the CredentialProviderConfig"),
+    "request-kind": (BAD_INPUT, "", "it must be a CredentialProviderRequest, as the kubelet writes it"),
+    "request-field": (BAD_INPUT, "", "compare it with the kubelet's CredentialProviderRequest, version v1"),
     # --- token
+    "token-malformed": (BAD_INPUT, "", "it must be the token that the kubelet got from the API server, unchanged"),
+    "token-algorithm": (BAD_INPUT, "", "the API server's signing key must be an RSA or an elliptic-curve one"),
+    "token-claims": (BAD_INPUT, "", "it must be a bound service-account token of a Kubernetes API server"),
+    "token-issuer": (REFUSED, "", "if that is this cluster's issuer, add it to node.issuers"),
+    "token-expired": (REFUSED, "", "the kubelet renews tokens in time: compare this node's clock with the cluster's"),
+    "token-not-yet-valid": (REFUSED, "", "compare this node's clock with the API server's"),
+    "token-audience": (
+        REFUSED,
+        "",
+        "make serviceAccountTokenAudience in the kubelet's provider entry and the configured audience the same",
+    ),
+    "token-signature": (
+        REFUSED,
+        "",
+        "if the API server's keys have changed, write its current /openid/v1/jwks to the file",
+    ),
+    "token-readers-disagree": (REFUSED, "", "the token is ambiguous, or pullpass is wrong: please report it"),
     # --- registry
+    "image-invalid": (
+        BAD_INPUT,
+        "",
+        "the kubelet sends HOST/REPOSITORY in lower case, without tag and digest",
+    ),
+    "registry-unknown": (
+        REFUSED,
+        "",
+        "pullpass serves ECR, ECR Public, Google's registries and configured names: take this host out of matchImages,"
+        " or configure it as [[ecr.alias]] or in gcr.hosts",
+    ),
     # --- configuration
+    "jwks-file": (BAD_INPUT, "", "node.jwks must name a file of at most 1 MiB that only root, or this user, may write"),
+    "jwks-keys": (BAD_INPUT, "", "write the API server's /openid/v1/jwks to it, unchanged"),
     "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),
     "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
     "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
@@ -100,7 +140,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "aws-token-rejected": (
         CLOUD_REFUSED,
         TOKEN_AT_FAULT,
-        "compare the IAM OIDC provider's URL and audience with the token's `iss` and `aud`, its keys with the cluster's",
+        "compare the IAM OIDC provider's URL and audience with the token's `iss`, `aud` and keys with the cluster's",
     ),
     "aws-claim-rejected": (CLOUD_REFUSED, TOKEN_AT_FAULT, "the message names the claim that the issuer did not accept"),
     # --- exchange: unreachable
@@ -132,6 +172,7 @@ CODES: dict[str, tuple[int, str, str]] = {
         "check that the node reaches the cloud (name resolution, routes, proxy), or raise node.deadline (at most 55s)",
     ),
     # --- exchange: invalid
+    "credential-echo": (CLOUD_REFUSED, INVALID, "the configured endpoint gives back what it is sent: see whose it is"),
     "cloud-redirect": (
         CLOUD_REFUSED,
         INVALID,
