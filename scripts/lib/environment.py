@@ -1,12 +1,12 @@
-"""Makes the Python environment of a script: found by its stamp, built aside, put in place by a rename.
+"""Makes the Python environment of a script: known by its stamp, built aside, put in place by a rename.
 
 Standard library alone: it runs under whichever interpreter the machine has, before anything is installed.
 
-1. An environment whose stamp is right is left alone. The stamp covers pyproject.toml, the interpreter, the place and
-   what is installed; it is written last, so that half an environment has none.
+1. An environment whose stamp is right is left alone. The stamp covers what pyproject.toml declares, the interpreter,
+   the place and what was asked for; it is written last, so that half an environment has none.
 2. One builder at a time per environment, by a lock; who waited finds the work done.
-3. `venv` first. Debian cuts `ensurepip` out of it: there an environment without pip is made, and some other pip installs
-   the one that pip.txt pins by hash. Which pip that may be, see `_starters`.
+3. `venv` first. Debian cuts `ensurepip` out of it: there an environment without pip is made, and some other pip
+   installs the one that pip.txt pins by hash. Which pip that may be, see `_starters`.
 4. Whatever fails is said in one line with the next step; pip's own words are in .build/.
 """
 
@@ -17,6 +17,7 @@ import errno
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ import urllib.parse
 import urllib.request
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ DEBIAN = "on Debian and Ubuntu: apt-get install python3-venv"
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 
-class Failure(Exception):
+class MakingError(Exception):
     """What could not be done and the next step, in one line."""
 
 
@@ -71,9 +72,11 @@ class Wanted:
     def stamp(self) -> str:
         """The hash that the environment must carry."""
         digest = hashlib.sha256()
-        for part in (self.path, self.requirement, str(self.lowest), sys.version, sys.executable):
+        declared = [_pyproject(self.root)[table] for table in ("project", "build-system")]
+        wanted = (self.path, self.requirement, str(self.lowest), sys.version, sys.executable, json.dumps(declared))
+        for part in wanted:
             digest.update(part.encode() + b"\0")
-        for file in (os.path.join(self.root, "pyproject.toml"), os.path.abspath(__file__), PIP_PIN):
+        for file in (os.path.abspath(__file__), PIP_PIN):
             with open(file, "rb") as stream:
                 digest.update(hashlib.sha256(stream.read()).digest())
         return digest.hexdigest()
@@ -85,6 +88,12 @@ class Wanted:
                 return stream.read() == stamp and os.access(os.path.join(self.path, "bin", "python"), os.X_OK)
         except OSError:
             return False
+
+
+def _pyproject(root: str) -> dict[str, Any]:
+    """The project's declaration."""
+    with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
+        return tomllib.load(stream)
 
 
 def ensure(wanted: Wanted) -> None:
@@ -186,7 +195,9 @@ def _pip_of_index(scratch: str, log: TextIO) -> str | None:
         print(f"the configured index did not serve {name}: {error!r}", file=log)
         return None
     if hashlib.sha256(body).hexdigest() != pin[2]:
-        raise Failure(f"the configured package index serves a {name} that is not the pinned one; ask who runs the index")
+        raise MakingError(
+            f"the configured package index serves a {name} that is not the pinned one; ask who runs the index"
+        )
     path = os.path.join(scratch, name)
     with open(path, "wb") as wheel:
         wheel.write(body)
@@ -269,8 +280,7 @@ def lowest(root: str) -> list[str]:
 
     The tools under `dev` are left free: their bounds are no promise to anybody who uses the package.
     """
-    with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
-        project = tomllib.load(stream)["project"]
+    project = _pyproject(root)["project"]
     rows = list(project["dependencies"])
     for extra, requirements in project["optional-dependencies"].items():
         if extra != "dev":
@@ -282,7 +292,10 @@ def _settle(wanted: Wanted) -> None:
     """Writes the final place into what carries the temporary one: the interpreter lines of scripts, and activate."""
     temporary, final = os.fsencode(wanted.making), os.fsencode(wanted.path)
     directory = os.path.join(wanted.making, "bin")
-    for file in [os.path.join(wanted.making, "pyvenv.cfg"), *(os.path.join(directory, name) for name in os.listdir(directory))]:
+    for file in [
+        os.path.join(wanted.making, "pyvenv.cfg"),
+        *(os.path.join(directory, name) for name in os.listdir(directory)),
+    ]:
         if os.path.islink(file) or not os.path.isfile(file):
             continue
         with open(file, "rb") as stream:
@@ -299,7 +312,7 @@ def _run(command: list[str], directory: str, log: TextIO, settings: dict[str, st
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     variables.update(settings or {}, PIP_DISABLE_PIP_VERSION_CHECK="1")
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables, check=False
         )
     except OSError as error:
@@ -310,50 +323,47 @@ def _run(command: list[str], directory: str, log: TextIO, settings: dict[str, st
 
 CAUSES = (
     (r"No space left on device|Disk quota exceeded", "the disk is full; free about 1 GB there or clone elsewhere"),
-    (r"THESE PACKAGES DO NOT MATCH THE HASHES", "the package index serves a file that is not the pinned one; ask who runs it"),
-    (r"CERTIFICATE_VERIFY_FAILED|CertificateError", "the package index's certificate is not trusted; apt-get install ca-certificates, or set PIP_CERT"),
     (
-        r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|Network is unreachable"
-        r"|Temporary failure in name resolution|Temporary failure resolving|Connection refused|Max retries exceeded",
+        r"THESE PACKAGES DO NOT MATCH THE HASHES",
+        "the package index serves a file that is not the pinned one; ask who runs it",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|CertificateError",
+        "the package index's certificate is not trusted; apt-get install ca-certificates, or set PIP_CERT",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|(Connect|Read)Timeout|ProxyError|Max retries exceeded|Temporary fail",
         "the package index can't be reached; connect this machine, set HTTPS_PROXY, or name a mirror in PIP_INDEX_URL",
     ),
 )
 
 
-def _failure(wanted: Wanted, what: str) -> Failure:
+def _failure(wanted: Wanted, what: str) -> MakingError:
     """The line for a failed step, with its cause where the log shows one that is known."""
     with open(wanted.log, encoding="utf-8", errors="replace") as stream:
         text = stream.read()
-    for pattern, cause in CAUSES:
-        if re.search(pattern, text):
-            return Failure(f"{wanted.name} can't be made: {cause} (details: {os.path.relpath(wanted.log, wanted.root)})")
-    return Failure(f"{wanted.name} can't be made: {what} (details: {os.path.relpath(wanted.log, wanted.root)})")
+    cause = next((cause for pattern, cause in CAUSES if re.search(pattern, text)), what)
+    return MakingError(f"{wanted.name} can't be made: {cause} (details: {os.path.relpath(wanted.log, wanted.root)})")
 
 
 def _say(what: str) -> None:
     """Progress, for a person."""
-    print(f"{PROGRAM}: {what}", file=sys.stderr, flush=True)
-
-
-PROGRAM = "scripts/lib/environment.py"
+    print(f"{os.environ.get('PULLPASS_SCRIPT', 'environment.py')}: {what}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Reads the arguments that environment.sh gives."""
-    global PROGRAM  # noqa: PLW0603
     parser = argparse.ArgumentParser(description="Makes or keeps the Python environment of a script.")
-    parser.add_argument("--for", dest="program", default=PROGRAM, help="whose name the messages carry")
     parser.add_argument("--lowest", action="store_true", help="hold the dependencies at their lower bounds")
     parser.add_argument("root", help="the repository")
     parser.add_argument("name", help="the environment's directory, under it")
     parser.add_argument("extras", help="extras of the project, with commas")
     arguments = parser.parse_args()
-    PROGRAM = arguments.program
     wanted = Wanted(arguments.root, arguments.name, arguments.extras, lowest=arguments.lowest)
     try:
         ensure(wanted)
-    except Failure as failure:
-        _say(str(failure))
+    except MakingError as error:
+        _say(str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _say(f"{wanted.name} can't be made: {CAUSES[0][1]}")

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes the Python environment of a script. To be sourced:
 #
 #   . "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
@@ -59,6 +60,8 @@ interpreter() {
 environment() {
   local base
   base=$(interpreter) || exit 1
-  "$base" -I "$ROOT/scripts/lib/environment.py" --for "scripts/$(basename -- "$0")" "${@:3}" -- "$ROOT" "$1" "$2" </dev/null || exit 1
+  PULLPASS_SCRIPT=scripts/$(basename -- "$0") \
+    "$base" -I "$ROOT/scripts/lib/environment.py" "${@:3}" -- "$ROOT" "$1" "$2" </dev/null || exit 1
+  # shellcheck disable=SC2034 # for who sources this
   VENV=$ROOT/$1
 }
