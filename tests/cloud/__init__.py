@@ -1,0 +1,54 @@
+"""The local cloud: AWS, and a cluster's token issuer, on loopback, for tests and the demo.
+
+It behaves like the other side and says no like it: tokens, signatures, trust policies, permissions and passwords are
+really verified. It needs `cryptography`, `pyjwt` and `botocore` (to verify signatures) and listens on 127.0.0.1 only.
+
+In the process of a test (`tests/` is on `sys.path`)::
+
+    from cloud import Cloud, role_arn
+
+    with Cloud() as cloud:                              # or Cloud().start() ... .stop(); now= takes a clock
+        cloud.endpoints.sts                             # http://127.0.0.1:PORT; also ecr, sts_tls, ecr_tls (https),
+                                                        # registry, registry_tls (HOST:PORT), issuer, proxy, elsewhere,
+                                                        # elsewhere_tls, control, ca_file
+        token = cloud.mint_token("team-a", "web")       # wrong ones: audience=, lifetime_s=, issued_s=, alg=, key=,
+                                                        # claims=, remove=, header=, payload=, cluster=
+        cloud.fault("sts.AssumeRoleWithWebIdentity", "Throttling", times=2)     # times=None: until cleared
+        cloud.fault("ecr", "expires-null")              # every kind stands in `cloud.faults`
+        cloud.fault("*", "latency", None, seconds=0.05)
+        cloud.clear("ecr"); cloud.clear()
+        cloud.wait_for("sts", 1)                        # also a request that hangs counts
+        cloud.last("sts").parameters["Policy"]          # requests(where), count(where), counts()
+        cloud.configure(skew_s=600)                     # the cloud's clock is ahead of the cluster's
+        cloud.set_role("pull-team-a", policy={...})     # trust=, max_session_s=; remove_role(name)
+        cloud.world                                     # providers, roles, repositories, sessions, passwords
+        cloud.push("team-a/new", "v1")                  # another image
+        cloud.rotate_keys(keep_old=False); cloud.certificates("expired"); cloud.reset()
+
+`where` is `*`, a service (`sts`, `ecr`, `registry`, `issuer`) or an operation (`sts.AssumeRoleWithWebIdentity`,
+`ecr.GetAuthorizationToken`, `registry.ping|manifest|blob|tags`, `issuer.discovery|jwks`). Requests to a host that is
+none of ours are recorded as `elsewhere`, failed handshakes as `tls.handshake`, CONNECT as `proxy.CONNECT`.
+
+As a process: `python tests/cloud --state-dir D` prints one line of JSON with the endpoints and serves until its
+standard input ends or SIGTERM comes. All of the above works over HTTP as well: `POST {control}/METHOD` with the
+arguments as a JSON object (see `cloud.control`); `cloud.remote.Remote` starts such a process and makes such calls.
+
+The doors: services share a plain and a TLS port and are told apart by what is asked. Certificates are made for
+whatever name the client wants. The `proxy` door is an HTTP proxy whose every tunnel ends in this cloud, so that a client can use
+AWS's real host names (`HTTPS_PROXY`), FIPS and other regions included; the host is in `Request.host`.
+
+The default world: cluster `prod-1`; account 111122223333 in us-west-2, whose OIDC provider knows the audience
+`pull.ecr.prod-1`; roles `pull-team-a` and `pull-team-b`, trusted by the service accounts of the namespace in their name,
+allowed to pull from `team-a/*` or `team-b/*` and `shared/*`; repositories `team-a/app`, `team-a/other`, `team-b/app`,
+`shared/base` with the tags `v1`, `latest` and `multi` (an index over two platforms).
+
+A further cloud is a further module with a `Service` (see `cloud.answers`), added to `Cloud.services`.
+"""
+
+from __future__ import annotations
+
+from cloud.local import Cloud, Endpoints
+from cloud.records import Request
+from cloud.world import ACCOUNT, AUDIENCE, CLUSTER, REGION, role_arn
+
+__all__ = ["ACCOUNT", "AUDIENCE", "CLUSTER", "REGION", "Cloud", "Endpoints", "Request", "role_arn"]

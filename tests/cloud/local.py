@@ -1,0 +1,385 @@
+"""`Cloud`: the whole local cloud as one object."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from cloud import control
+from cloud import world as contents
+from cloud.answers import Answer, Refused, Service
+from cloud.ecr import Ecr
+from cloud.faults import Delivery, Faults, changed
+from cloud.hosts import parse
+from cloud.issuer import IssuerService
+from cloud.jwks import KeySets
+from cloud.records import Journal, Request
+from cloud.registry import Registry
+from cloud.server import House
+from cloud.sts import Sts
+from cloud.tls import LOOPBACK_NAMES, MODES, Authority
+from cloud.tokens import Issuer, altered, compact, pod_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from cloud.tokens import SigningKey
+    from cloud.world import Provider, Repository, Role, World
+
+
+class Endpoints(NamedTuple):
+    """Where everything is. URLs have no trailing slash; `registry` and `registry_tls` are HOST:PORT."""
+
+    issuer: str
+    sts: str
+    sts_tls: str
+    ecr: str
+    ecr_tls: str
+    registry: str
+    registry_tls: str
+    proxy: str
+    elsewhere: str
+    elsewhere_tls: str
+    control: str
+    ca_file: str
+
+
+class Cloud:
+    """One local cloud. Use as a context manager, or `start` and `stop`."""
+
+    def __init__(self, state_dir: str | Path | None = None, now: Callable[[], float] = time.time) -> None:
+        """Make a cloud; nothing listens before `start`.
+
+        Args:
+            state_dir: where the CA's certificate and the TLS keys go; a temporary directory when not given.
+            now: the clock of cluster and cloud, seconds since the epoch; `skew_s` is added for the cloud.
+        """
+        self._own_dir = state_dir is None
+        self.state_dir = Path(tempfile.mkdtemp(prefix="cloud-")) if state_dir is None else Path(state_dir)
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._now = now
+        self.skew_s = 0.0
+        self.journal = Journal()
+        self.authority = Authority(self.state_dir)
+        self._house = House(self.journal, self.authority, self._serve, self.now)
+        self._doors = {
+            "http": self._house.door("cloud"),
+            "https": self._house.door("cloud", tls=True),
+            "proxy": self._house.door("proxy"),
+            "elsewhere": self._house.door("elsewhere"),
+            "elsewhere_tls": self._house.door("elsewhere", tls=True),
+            "control": self._house.door("control"),
+        }
+        self.issuers: dict[str, Issuer] = {}
+        self._lock = threading.Lock()
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """Make services over a new default world."""
+        self.world: World = contents.World()
+        self.issuers.clear()
+        issuer = self.add_issuer(contents.CLUSTER)
+        self.world.furnish(issuer)
+        self.keys = KeySets(self._client_context)
+        self.sts = Sts(self.world, self.keys, self.now)
+        self.ecr = Ecr(self.world, self.now)
+        self.registry = Registry(self.world, self.now)
+        self.default_registry = (contents.ACCOUNT, contents.REGION)
+        self.services: list[Service] = [self.registry, IssuerService(self.issuers), self.ecr, self.sts]
+        self.faults = Faults(self.services, self._elsewhere)
+
+    # --- running
+
+    def start(self) -> Cloud:
+        """Serve from now on."""
+        self._house.open()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving, at once, whatever hangs.
+
+        Raises:
+            RuntimeError: the cloud itself had a defect while it served.
+        """
+        self._house.stopping.set()
+        self.faults.clear()
+        self._house.close()
+        if self._own_dir:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
+        if self._house.defects:
+            raise RuntimeError("the local cloud failed:\n" + "\n".join(self._house.defects))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def now(self) -> float:
+        """The cloud's time: the clock's, plus the skew."""
+        return self._now() + self.skew_s
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where everything is."""
+        at = {name: f"127.0.0.1:{door.port}" for name, door in self._doors.items()}
+        plain, tls = f"http://{at['http']}", f"https://{at['https']}"
+        return Endpoints(
+            self.issuer, plain, tls, plain, tls, at["http"], at["https"], f"http://{at['proxy']}",
+            f"http://{at['elsewhere']}", f"https://{at['elsewhere_tls']}", f"http://{at['control']}",
+            str(self.authority.ca_file),
+        )  # fmt: skip
+
+    def _elsewhere(self, tls: bool) -> str:
+        return self.endpoints.elsewhere_tls if tls else self.endpoints.elsewhere
+
+    def _client_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.authority.ca_file))
+
+    # --- serving
+
+    def _serve(self, request: Request) -> tuple[Answer, Delivery]:
+        if request.site == "control":
+            return control.answer(self, request), Delivery()
+        known = self._place(request)
+        if request.site == "elsewhere" or not known:
+            request.service, request.operation = "elsewhere", request.method
+            self.journal.add(request)
+            return Answer(200, b"", {"Content-Type": "text/plain"}), Delivery()
+        for service in self.services:
+            operation = service.operation(request)
+            if operation is not None:
+                request.service, request.operation = service.name, operation
+                self.journal.add(request)
+                return self._answer(service, request)
+        self.journal.add(request)
+        return Answer(404, b"not a service of this cloud\n", {"Content-Type": "text/plain"}, "unknown"), Delivery()
+
+    def _place(self, request: Request) -> bool:
+        """Note region and account by the host's name; False when it is no name of ours."""
+        host = parse(request.host)
+        if host is not None:
+            request.region, request.account = host.region, host.account
+            return True
+        if request.host in self.world.aliases:
+            request.account, request.region = self.world.aliases[request.host]
+        elif request.host not in LOOPBACK_NAMES:
+            return False
+        elif request.path.startswith("/v2"):
+            request.account, request.region = self.default_registry
+        return True
+
+    def _answer(self, service: Service, request: Request) -> tuple[Answer, Delivery]:
+        struck = self.faults.strike(service, request)
+        answer = struck.instead
+        if answer is None:
+            try:
+                answer = service.answer(request)
+            except Refused as refused:
+                status, message = service.errors.get(refused.code, (400, ""))
+                answer = service.refusal(request, refused.code, status, refused.message or message)
+        for fault in struck.changes:
+            answer = changed(answer, fault, self.now())
+        return answer, struck.delivery
+
+    # --- faults and records
+
+    def fault(self, where: str, kind: str, times: int | None = 1, **options: Any) -> None:
+        """Make something go wrong: see `cloud.faults` for the kinds and their options.
+
+        Args:
+            where: `*`, a service (`sts`), or an operation (`sts.AssumeRoleWithWebIdentity`).
+            kind: what goes wrong.
+            times: how often; None for until it is cleared.
+            options: of the kind.
+        """
+        if where == "*" or where.startswith("issuer"):
+            self.keys.forget()
+        self.faults.add(where, kind, times, options)
+
+    def clear(self, where: str | None = None) -> None:
+        """Remove the faults that were set for `where`, or all; what hangs on them goes on."""
+        self.faults.clear(where)
+
+    def requests(self, where: str = "*") -> list[Request]:
+        """The requests that came, oldest first."""
+        return self.journal.select(where)
+
+    def last(self, where: str = "*") -> Request:
+        """The newest request.
+
+        Raises:
+            LookupError: there was none.
+        """
+        found = self.journal.select(where)
+        if not found:
+            raise LookupError(f"no request of {where}; there were {self.counts()}")
+        return found[-1]
+
+    def count(self, where: str = "*") -> int:
+        """How many requests came."""
+        return len(self.journal.select(where))
+
+    def counts(self) -> dict[str, int]:
+        """How many requests of each `service.operation` came."""
+        return self.journal.counts()
+
+    def wait_for(self, where: str, count: int = 1, timeout_s: float = 10.0) -> list[Request]:
+        """Wait until that many requests have come (answered or not).
+
+        Raises:
+            TimeoutError: they did not.
+        """
+        return self.journal.wait_for(where, count, timeout_s)
+
+    def reset(self) -> None:
+        """The default world again: no faults, no records, no skew, good certificates, new keys."""
+        self.faults.clear()
+        self.journal.clear()
+        self.skew_s = 0.0
+        self.authority.mode = "good"
+        self._furnish()
+
+    # --- the cluster
+
+    @property
+    def issuer(self) -> str:
+        """The URL of the default cluster's issuer."""
+        return self.issuers[contents.CLUSTER].url
+
+    def add_issuer(self, name: str) -> str:
+        """Make a further cluster's issuer, with keys of its own; returns its URL."""
+        url = f"https://127.0.0.1:{self._doors['https'].port}/clusters/{name}"
+        self.issuers[name] = Issuer(url)
+        return url
+
+    def rotate_keys(self, cluster: str = contents.CLUSTER, *, keep_old: bool = True) -> None:
+        """Sign with new keys; without `keep_old` no token signed so far is good any more."""
+        self.issuers[cluster].rotate(keep_old=keep_old)
+        if not keep_old:
+            self.keys.forget()
+
+    def jwks(self, cluster: str = contents.CLUSTER) -> dict[str, Any]:
+        """The cluster's key set, as it is published."""
+        return self.issuers[cluster].jwks()
+
+    def mint_token(
+        self,
+        namespace: str = "team-a",
+        service_account: str = "web",
+        *,
+        audience: str | list[str] = contents.AUDIENCE,
+        cluster: str = contents.CLUSTER,
+        lifetime_s: int = 3600,
+        issued_s: int = 0,
+        alg: str = "RS256",
+        key: str = "right",
+        claims: Mapping[str, Any] | None = None,
+        remove: Iterable[str] = (),
+        header: Mapping[str, Any] | None = None,
+        payload: bytes | None = None,
+    ) -> str:
+        """A token as the kubelet would get it for a pod of this service account, or a wrong one.
+
+        Args:
+            namespace: of the pod.
+            service_account: of the pod.
+            audience: the `aud` claim; one audience becomes a list of one, as in Kubernetes.
+            cluster: whose issuer signs.
+            lifetime_s: `exp` minus `iat`; may be negative.
+            issued_s: `iat` and `nbf` relative to now.
+            alg: `RS256`, `ES256`; `none`, or `HS256` with the public key as the secret.
+            key: `right`; `wrong` (never published, under the right key's id); `unknown` (with an id of its own).
+            claims: replace or add top-level claims.
+            remove: claims to leave out: `jti`, `kubernetes.io/pod/uid`.
+            header: replace or add header fields; None removes one.
+            payload: this instead of the claims, whatever it is.
+        """
+        issuer = self.issuers[cluster]
+        issued = int(self._now()) + issued_s
+        document = pod_claims(
+            issuer.url, namespace, service_account, audience=audience, issued_s=issued, lifetime_s=lifetime_s
+        )
+        if payload is None:
+            payload = json.dumps(altered(document, claims or {}, remove), separators=(",", ":")).encode()
+        family = "ES256" if alg == "ES256" else "RS256"
+        signer: SigningKey = issuer.key(family) if key == "right" else issuer.stranger(family)
+        if key == "unknown":
+            header = {"kid": "never-published", **(header or {})}
+        return compact(signer, alg, header or {}, payload)
+
+    # --- the accounts
+
+    def set_role(self, role: str, **changes: Any) -> Role:
+        """Change a role, or make one: `trust`, `policy` (JSON text or decoded), `max_session_s`; a name or an ARN."""
+        return self.world.set_role(_role(role), **changes)
+
+    def remove_role(self, role: str) -> None:
+        """Delete a role; what was issued from it opens nothing any more."""
+        del self.world.roles[_role(role)]
+
+    def push(
+        self, name: str, tag: str = "v1", account: str = contents.ACCOUNT, region: str = contents.REGION
+    ) -> Repository:
+        """Put a small image under `name:tag`."""
+        repository = self.world.repository(name, account, region)
+        repository.store.push(name, tag)
+        return repository
+
+    def set_provider(self, issuer: str, client_ids: list[str], account: str = contents.ACCOUNT) -> Provider:
+        """Let an account trust an issuer for these audiences, instead of those it had."""
+        return self.world.set_provider(issuer, client_ids, account)
+
+    def configure(self, **settings: Any) -> None:
+        """Turn knobs, by name; the attributes are the same.
+
+        * `skew_s`: how far the cloud's clock is ahead of the cluster's.
+        * `leeway_s`: how long after `exp` (and before `iat`) STS still takes a token.
+        * `packed_limit_bytes`: what a session policy may take when packed.
+        * `password_life_s`: the life of a registry password.
+        * `passwords_outlive_sessions`: whether it outlives the session that asked for it.
+        * `default_registry`: [account, region] of the registry on the bare port.
+        * `disabled_regions`: where STS is not active.
+        * `aliases`: host -> [account, region] of names in front of a registry.
+
+        Raises:
+            ValueError: there is no such knob.
+        """
+        for name, value in settings.items():
+            match name:
+                case "skew_s":
+                    self.skew_s = float(value)
+                case "leeway_s" | "packed_limit_bytes":
+                    setattr(self.sts, name, value)
+                case "password_life_s":
+                    self.ecr.password_life_s = value
+                case "passwords_outlive_sessions":
+                    self.registry.passwords_outlive_sessions = value
+                case "default_registry":
+                    self.default_registry = (str(value[0]), str(value[1]))
+                case "disabled_regions":
+                    self.world.disabled_regions = set(value)
+                case "aliases":
+                    self.world.aliases = {host: (str(at[0]), str(at[1])) for host, at in value.items()}
+                case _:
+                    raise ValueError(f"{name!r} is no setting")
+
+    def certificates(self, mode: str) -> None:
+        """Show `good`, `expired`, `wrong-name` or `unknown-ca` certificates from now on."""
+        if mode not in MODES:
+            raise ValueError(f"{mode!r} is none of {MODES}")
+        self.authority.mode = mode
+
+
+def _role(role: str) -> str:
+    return role if role.startswith("arn:") else contents.role_arn(role)
