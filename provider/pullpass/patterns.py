@@ -5,13 +5,15 @@ segment: in front or in the middle it stands for any number of segments, none in
 that `host/team-a/**` means what is below `host/team-a`, not that name itself. A text with an empty segment matches
 nothing.
 
-Templates: `{namespace}`, `{service_account}` and `{cluster}` are replaced by names. What a name may consist of is known,
-so it can be told where one ends: two placeholders, or a placeholder and a `*`, need between them a character that the
-names can't have. Otherwise `{namespace}-{service_account}` would make one role of `a` + `b-c` and `a-b` + `c`, and with
-`pull-{namespace}-*` the namespace `a` could choose a role that is meant for `a-b`.
+Templates: `{namespace}`, `{service_account}` and `{cluster}` are replaced by names. What a name may consist of is
+known, so it can be told where one ends: two placeholders, or a placeholder and a `*`, need between them a character
+that the names can't have. Otherwise `{namespace}-{service_account}` would make one role of `a` + `b-c` and `a-b` + `c`,
+and with `pull-{namespace}-*` the namespace `a` could choose a role that is meant for `a-b`.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from pullpass.registry.aws import parse_role
 from pullpass.registry.google import is_service_account_email
@@ -208,21 +210,23 @@ def check_unambiguous(pattern: str) -> None:
     segments = pattern.split("/")
     depths = [at for at, segment in enumerate(segments) if segment == "**"]
     for at, segment in enumerate(segments):
-        tokens = _tokens(segment)
-        if depths and depths[0] < at < depths[-1] and any(name != "*" for _, name in tokens):
-            raise ValueError("a placeholder stands between two **")
-        stars = [place for place, (_, name) in enumerate(tokens) if name == "*"]
-        for place, (_, name) in enumerate(tokens):
-            if name != "*" and stars and stars[0] < place < stars[-1]:
-                raise ValueError(f"{{{name}}} stands between two *")
-        for (_, left), (gap, right) in zip(tokens, tokens[1:], strict=False):
-            taken = PLACEHOLDERS.get(left, frozenset()) | PLACEHOLDERS.get(right, frozenset())
-            if taken.issuperset(gap):
-                shown = [name if name == "*" else f"{{{name}}}" for name in (left, right)]
-                raise ValueError(
-                    f"between {shown[0]} and {shown[1]} there must be a character that the names can't have, "
-                    "one of _ / @ + = ,"
-                )
+        _check_segment(_tokens(segment), between_depths=bool(depths) and depths[0] < at < depths[-1])
+
+
+def _check_segment(tokens: list[tuple[str, str]], *, between_depths: bool) -> None:
+    stars = [place for place, (_, name) in enumerate(tokens) if name == "*"]
+    for place, (_, name) in enumerate(tokens):
+        if name == "*":
+            continue
+        if between_depths:
+            raise ValueError(f"{{{name}}} stands between two **, so it can't be told which segment it is")
+        if stars and stars[0] < place < stars[-1]:
+            raise ValueError(f"{{{name}}} stands between two *, so it can't be told where it begins")
+    for (_, left), (gap, right) in pairwise(tokens):
+        names = PLACEHOLDERS.get(left, frozenset()) | PLACEHOLDERS.get(right, frozenset())
+        if names and names.issuperset(gap):
+            shown = " and ".join(name if name == "*" else f"{{{name}}}" for name in (left, right))
+            raise ValueError(f"between {shown} there must be a character that no name has: one of _ / @ + = ,")
 
 
 def _tokens(segment: str) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pullpass.errors import PullpassError, outside
-from pullpass.registry import aws, image, kubelet
+from pullpass.registry import aws, image
 from pullpass.registry.aws import Role, endpoint, parse_role, partition_of
 from pullpass.registry.google import is_google_host, is_service_account_email
 from pullpass.registry.image import check_host
@@ -50,14 +50,12 @@ __all__ = [
     "Role",
     "Target",
     "auth_key",
-    "aws",
     "check_host",
     "clean_auth_key",
     "endpoint",
     "host_matches",
-    "image",
+    "is_built_in",
     "is_service_account_email",
-    "kubelet",
     "match",
     "parse_role",
     "partition_of",
@@ -69,7 +67,7 @@ GCR = "gcr"
 
 # Both serve the same registry; the second has IPv6 (AWS, "Making requests to Amazon ECR Public registries").
 ECR_PUBLIC_HOSTS = {"public.ecr.aws": False, "ecr-public.aws.com": True}
-# Where every tool asks for ECR Public's password; the registry has no regions (General Reference, ECR Public endpoints).
+# Where ECR Public's password is asked for: the registry itself has no regions (General Reference, ECR Public).
 ECR_PUBLIC_REGION = "us-east-1"
 
 
@@ -131,6 +129,11 @@ def match(name: str, aliases: Iterable[Alias] = (), gcr_hosts: Iterable[str] = (
     if is_google_host(host) or host in tuple(gcr_hosts):
         return Target(GCR, host, repository)
     raise PullpassError("registry-unknown", f"host {outside(host)!r} of image {outside(name)!r}", _hint(host))
+
+
+def is_built_in(host: str) -> bool:
+    """Whether a host name says by itself which registry it is, so that configuring it would have no effect."""
+    return aws.parse_host(host) is not None or host in ECR_PUBLIC_HOSTS or is_google_host(host)
 
 
 def auth_key(target: Target) -> str:

@@ -52,7 +52,7 @@ PARTITIONS = (
     Partition("aws-iso-f", ("us-isof",), "csp.hci.ic.gov", "", ""),
 )
 _BY_PREFIX = {prefix: partition for partition in PARTITIONS for prefix in partition.prefixes}
-_BY_NAME = {partition.name: partition for partition in PARTITIONS}
+_ROLE_FORM = "arn:PARTITION:iam::ACCOUNT:role/NAME"
 
 
 class EcrHost(NamedTuple):
@@ -126,10 +126,12 @@ def parse_host(host: str) -> EcrHost | None:
 
         A.dkr.ecr.R.SUFFIX              A.dkr.ecr-fips.R.SUFFIX
         A.dkr-ecr.R.DUAL_STACK_SUFFIX   A.dkr-ecr-fips.R.DUAL_STACK_SUFFIX
-        A.vpce-ID.dkr.ecr.R.vpce.SUFFIX (an interface endpoint; without an account in front it opens no certain registry)
+        A.vpce-ID.dkr.ecr.R.vpce.SUFFIX
+
+    The last is an interface endpoint; without the account in front it does not say whose registry it opens.
     """
     account, _, rest = host.partition(".")
-    if len(account) != 12 or not _DIGITS.issuperset(account):
+    if not _is_account(account):
         return None
     endpoint_id = ""
     if rest.startswith("vpce-"):
@@ -154,68 +156,72 @@ def parse_host(host: str) -> EcrHost | None:
 
 def explain_host(name: str) -> str | None:
     """Why a host that looks like ECR is none, as a hint; None when it does not look like ECR."""
-    for partition in PARTITIONS:
-        for suffix in (partition.suffix, partition.registry_dual_stack):
-            if suffix and f".{suffix}." in name and not name.endswith(partition.suffix):
-                return f"the host only contains {suffix}, it does not belong to AWS: do not trust it"
+    suffixes = [suffix for row in PARTITIONS for suffix in (row.suffix, row.registry_dual_stack) if suffix]
+    if not any(name.endswith(f".{suffix}") for suffix in suffixes):
+        for suffix in suffixes:
+            if f".{suffix}." in name:
+                return f"{suffix} stands inside the host, not at its end, so it is not a host of AWS: do not trust it"
     account, _, rest = name.partition(".")
     if account.startswith("vpce-"):
-        return "an interface endpoint names no account: configure the host as [[ecr.alias]], or put ACCOUNT. in front"
+        return "an interface endpoint names no account: configure the host as [[ecr.alias]], or put ACCOUNT. before it"
     if rest.startswith("vpce-"):
         rest = rest.partition(".")[2]
-    form, region, suffix = _form(rest)
+    form, region, _ = _form(rest)
     if not form:
         return None
-    if len(account) != 12 or not _DIGITS.issuperset(account):
-        return "an ECR host begins with the 12 digits of the AWS account"
-    found = _partition(region)
-    if found is None:
+    if not _is_account(account):
+        return "a host of ECR begins with the 12 digits of an AWS account"
+    return _explain_region(form, region)
+
+
+def _explain_region(form: str, region: str) -> str:
+    partition = _partition(region)
+    if partition is None:
         return f"{region!r} is no AWS region"
-    if form.endswith("-fips") and region not in found.fips_regions:
-        return f"FIPS registry hosts exist in {', '.join(_FIPS + _FIPS_GOV)} only"
-    hosts = f"dkr.ecr.{region}.{found.suffix}"
-    if found.registry_dual_stack:
-        hosts += f" or dkr-ecr.{region}.{found.registry_dual_stack}"
-    return f"ECR hosts of {region} end in {hosts}"
+    if form.endswith("-fips") and region not in partition.fips_regions:
+        regions = ", ".join(region for row in PARTITIONS for region in row.fips_regions)
+        return f"FIPS registry hosts exist in {regions} only"
+    hosts = f"ACCOUNT.dkr.ecr.{region}.{partition.suffix}"
+    if partition.registry_dual_stack:
+        hosts += f" or ACCOUNT.dkr-ecr.{region}.{partition.registry_dual_stack}"
+    return f"in {region} a host of ECR is {hosts}"
 
 
 def parse_role(arn: str) -> Role:
-    """Take an IAM role ARN apart.
+    r"""Take an IAM role ARN apart.
 
-    Source: IAM API reference, CreateRole (name 1..64 of [\\w+=,.@-], path up to 512 printable ASCII); STS takes ARNs of
-    up to 2048 characters. Narrower than IAM on purpose: no empty path segment and no `*` or `?` in the path, which
-    an allow-list and IAM's own policies would read as something else.
+    Source: IAM API reference, CreateRole (a name of 1 to 64 characters of `[\w+=,.@-]`, a path of up to 512 printable
+    ASCII characters). STS takes ARNs of 20 to 2048 characters, which follows from the rest. Narrower than IAM: no
+    empty path segment, and no `*` or `?` in the path, which an allow-list and IAM's policies read as something else.
 
     Raises:
         ValueError: says what is wrong, without quoting the text.
     """
-    if len(arn) > 2048:
-        raise ValueError("it has more than 2048 characters")
     parts = arn.split(":", 5)
     if len(parts) != 6 or parts[0] != "arn":
-        raise ValueError("it is not of the form arn:PARTITION:iam::ACCOUNT:role/NAME")
+        raise ValueError(f"it is not of the form {_ROLE_FORM}")
     _, partition, service, region, account, resource = parts
-    if partition not in _BY_NAME:
-        raise ValueError("its partition is none of " + ", ".join(_BY_NAME))
+    if partition not in (row.name for row in PARTITIONS):
+        raise ValueError("its partition is none of " + ", ".join(row.name for row in PARTITIONS))
     kind, _, path_and_name = resource.partition("/")
     if service != "iam" or region or kind != "role":
-        raise ValueError("it does not name an IAM role (arn:PARTITION:iam::ACCOUNT:role/NAME)")
-    if len(account) != 12 or not _DIGITS.issuperset(account):
+        raise ValueError(f"it does not name an IAM role ({_ROLE_FORM})")
+    if not _is_account(account):
         raise ValueError("its account is not 12 digits")
-    path, _, name = path_and_name.rpartition("/")
+    *path, name = path_and_name.split("/")
     if not 1 <= len(name) <= 64 or not _NAME.issuperset(name):
         raise ValueError("its role name is not 1 to 64 letters, digits or any of _+=,.@-")
-    if path:
-        if len(path) > 510:  # IAM counts the slashes at both ends
-            raise ValueError("its path has more than 512 characters")
-        for segment in path.split("/"):
-            if not segment:
-                raise ValueError("its path has an empty segment")
-            if not all("!" <= char <= "~" and char not in "*?" for char in segment):
-                raise ValueError("its path has a character that is not printable ASCII, or a wildcard")
-    elif path_and_name != name:
+    if len(path_and_name) - len(name) > 511:  # with the slash before it, which IAM counts as well
+        raise ValueError("its path has more than 512 characters")
+    if "" in path:
         raise ValueError("its path has an empty segment")
+    if not all("!" <= char <= "~" and char not in "*?" for segment in path for char in segment):
+        raise ValueError("its path has a character that is not printable ASCII, or a wildcard")
     return Role(partition, account, path_and_name)
+
+
+def _is_account(text: str) -> bool:
+    return len(text) == 12 and _DIGITS.issuperset(text)
 
 
 def _partition(region: str) -> Partition | None:
@@ -229,7 +235,7 @@ def _partition(region: str) -> Partition | None:
 
 
 def _form(rest: str) -> tuple[str, str, str]:
-    """Form (`dkr.ecr`, `dkr-ecr-fips`, ...), region and suffix of a host without its account; empty when it has none."""
+    """Form (`dkr.ecr`, `dkr-ecr-fips`, ...), region and suffix of a host without its account; or all empty."""
     for form in ("dkr.ecr", "dkr.ecr-fips", "dkr-ecr", "dkr-ecr-fips"):
         if rest.startswith(f"{form}."):
             region, _, suffix = rest[len(form) + 1 :].partition(".")

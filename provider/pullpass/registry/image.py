@@ -60,8 +60,8 @@ def _check_host(host: str) -> None:
     if "[" in host:
         raise ValueError("its host is an IPv6 address")
     name, colon, port = host.partition(":")
-    if colon and not (_DIGITS.issuperset(port) and 0 < len(port) <= 5):
-        raise ValueError("its port is not a number")
+    if colon and not (_DIGITS.issuperset(port) and 0 < len(port) <= 5 and 0 < int(port) < 65536):
+        raise ValueError("its port is not a number from 1 to 65535")
     if "." not in name and not colon and name != "localhost" and name == name.lower():
         # The library would take the first part as a path of Docker Hub; the kubelet writes that host out.
         raise ValueError("it has no registry host")

@@ -33,6 +33,9 @@ def host_matches(pattern: str, image: str) -> bool:
         port == image_port
         and len(labels) == len(image_labels)
         and image_path.startswith(path)
+        # Only a port makes Go take the brackets of an IPv6 address off. With them its matcher takes the label for a
+        # class of characters, which no host of an image fits.
+        and not labels[0].startswith("[")
         and all(star_matches(label, other) for label, other in zip(labels, image_labels, strict=True))
     )
 
@@ -83,12 +86,8 @@ def _parse(text: str) -> tuple[list[str], str, str]:
     """Labels of the host, port, path."""
     host, path = _split_url(text)
     if host.startswith("["):
-        name, _, port = host.rpartition("]:")
-        if name:
-            return name[1:].split("."), port, path
-        # Without a port Go leaves the brackets, which its matcher takes as a class of characters. No image's host can
-        # be matched by one: that would be a single character.
-        return [host.replace("*", "")], "", path
+        name, bracket, port = host.partition("]:")
+        return (name[1:] if bracket else host).split("."), port, path
     name, _, port = host.partition(":")
     return name.split("."), port, path
 
