@@ -1,0 +1,226 @@
+"""One HTTP request to a cloud, with everything bounded: time, size, where it goes, whom it trusts.
+
+The SDKs' own transports bound none of this: their time-outs count per `recv` and per address, they read answers of any
+length into memory, and they take certificates, key logs and more from the environment. What comes back from here is an
+answer that is worth reading, and the HTTP status has decided that before any parser sees a byte: a load balancer's
+page under 503 is an outage, whatever its markup.
+
+Rules:
+
+* No redirect is followed, with or without a token.
+* Certificates are checked against `node.ca_bundle`, or else against the store of the system, found where the
+  distributions keep it. `SSL_CERT_FILE`, `SSLKEYLOGFILE` and every SDK's variable are ignored: whoever can set the
+  environment of a node's process must not be able to read or redirect its tokens.
+* `HTTPS_PROXY` and `NO_PROXY` are honoured for https endpoints that are not on loopback; the proxy is given the host
+  name to connect to and sees nothing of what is said. Plain http is for loopback, and never goes through a proxy.
+* A request may take half of the time that is left, so that a server that never answers leaves time for another try.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ipaddress
+import os
+import ssl
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+from pullpass.errors import PullpassError, outside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pullpass.clock import Clock, Deadline
+
+ANSWER_LIMIT_BYTES = 1024 * 1024
+# Per address: a host with dead addresses before a living one must leave time for that one.
+CONNECT_LIMIT_S = 5.0
+# Debian and Alpine; Fedora and RHEL; SUSE; others. OpenSSL's own idea comes first, but an interpreter that was built
+# elsewhere carries the paths of the machine that built it.
+SYSTEM_STORES = (
+    ssl.get_default_verify_paths().openssl_cafile,
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+class Answer(NamedTuple):
+    """What a server said.
+
+    Attributes:
+        status: below 500, and neither a redirect nor 429.
+        headers: names and values.
+        body: all of it.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Transport:
+    """Sends requests within a deadline."""
+
+    def __init__(self, deadline: Deadline, clock: Clock, ca_bundle: str) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            deadline: of the whole run.
+            clock: the run's clock.
+            ca_bundle: path of a PEM file, or "" for the system's store.
+        """
+        self._deadline = deadline
+        self._clock = clock
+        self._ca_bundle = ca_bundle
+        self._context: ssl.SSLContext | None = None
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send one request, once.
+
+        Args:
+            method: of HTTP.
+            url: https, or http on loopback.
+            headers: besides those that HTTP itself needs.
+            body: of the request.
+
+        Raises:
+            PullpassError: `cloud-unreachable`, `cloud-tls`, `cloud-throttled`, `cloud-failing` (worth trying again);
+                `cloud-redirect`, `cloud-answer`; `ca-bundle`, `proxy`.
+        """
+        parts = urlsplit(url)
+        end_s = self._clock.monotonic_s() + self._deadline.remaining_s() / 2
+        connection = self._connection(parts, max(0.001, min(CONNECT_LIMIT_S, self._deadline.remaining_s() / 2)))
+        try:
+            connection.connect()
+            # Zero would mean "never wait" to a socket.
+            connection.sock.settimeout(max(0.001, end_s - self._clock.monotonic_s()))
+            path = parts.path or "/"
+            connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, dict(headers))
+            response = connection.getresponse()
+            _check_status(response, parts)
+            return Answer(response.status, response.getheaders(), self._read(response, parts, end_s))
+        except ssl.SSLCertVerificationError as error:
+            raise PullpassError("cloud-tls", f"{_host(parts)}: {outside(error.verify_message)}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise PullpassError("cloud-unreachable", f"{_host(parts)}: {_describe(error)}") from None
+        finally:
+            connection.close()
+
+    def _connection(self, parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+        host = parts.hostname or ""
+        if parts.scheme == "http" and _is_loopback(host):
+            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        if parts.scheme != "https":
+            raise PullpassError("internal", f"{_host(parts)} would be sent a token over {outside(parts.scheme)}")
+        proxy = _proxy(host)
+        if self._context is None:
+            self._context = _trust(self._ca_bundle)
+        if proxy is None:
+            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=self._context)
+        connection = http.client.HTTPSConnection(
+            proxy.hostname or "", proxy.port or 80, timeout=timeout_s, context=self._context
+        )
+        connection.set_tunnel(host, parts.port or 443, _proxy_authorization(proxy))
+        return connection
+
+    def _read(self, response: http.client.HTTPResponse, parts: SplitResult, end_s: float) -> bytes:
+        """The body, piece by piece, because one big read returns only when all has come."""
+        pieces = []
+        left = ANSWER_LIMIT_BYTES
+        while piece := response.read1(left + 1):
+            left -= len(piece)
+            if left < 0:
+                raise PullpassError(
+                    "cloud-answer", f"{_host(parts)} answered with more than {ANSWER_LIMIT_BYTES} bytes"
+                )
+            if self._clock.monotonic_s() > end_s:
+                raise TimeoutError
+            pieces.append(piece)
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(pieces)
+
+
+def _check_status(response: http.client.HTTPResponse, parts: SplitResult) -> None:
+    status = response.status
+    if status == 429:
+        raise PullpassError("cloud-throttled", f"{_host(parts)} answered with HTTP status 429")
+    if status >= 500:
+        raise PullpassError("cloud-failing", f"{_host(parts)} answered with HTTP status {status}")
+    if 300 <= status < 400:
+        where = urlsplit(response.getheader("Location", "")).netloc or "no other host"
+        raise PullpassError("cloud-redirect", f"{_host(parts)} answered with HTTP status {status}, to {outside(where)}")
+
+
+def _describe(error: OSError | http.client.HTTPException) -> str:
+    """Why nothing came, without what the server wrote: some of these exceptions quote it."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected | ConnectionError):
+        refused = isinstance(error, ConnectionRefusedError)
+        return "connection refused" if refused else "the connection was cut"
+    if isinstance(error, http.client.HTTPException):
+        return "the answer is not HTTP"
+    return outside(error.strerror or str(error))
+
+
+def _host(parts: SplitResult) -> str:
+    return outside(parts.netloc.rpartition("@")[2])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _trust(ca_bundle: str) -> ssl.SSLContext:
+    """A context that trusts `ca_bundle`, or the system's store, and nothing else.
+
+    Raises:
+        PullpassError: `ca-bundle`.
+    """
+    path = ca_bundle or next(filter(os.path.isfile, SYSTEM_STORES), "")
+    if not path:
+        raise PullpassError("ca-bundle", "no store of CA certificates was found on this system")
+    # Not `create_default_context`, which obeys SSLKEYLOGFILE, nor the default locations, which obey SSL_CERT_FILE.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one
+        raise PullpassError("ca-bundle", f"{outside(path)}: {outside(error.strerror or str(error))}") from None
+    return context
+
+
+def _proxy(host: str) -> SplitResult | None:
+    """The proxy of the environment for this host.
+
+    Raises:
+        PullpassError: `proxy`, when it is not one that can be used. Its URL is not shown: it may hold a password.
+    """
+    proxies = getproxies_environment()
+    if _is_loopback(host) or "https" not in proxies or proxy_bypass_environment(host, proxies):
+        return None
+    url = proxies["https"]
+    try:
+        proxy = urlsplit(url if "://" in url else f"http://{url}")
+        usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PullpassError("proxy", "HTTPS_PROXY is not the URL of an http proxy")
+    return proxy
+
+
+def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
