@@ -1,0 +1,352 @@
+"""The built launchers, driven as the kubelet drives them, against the local cloud over real sockets."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cloud import Cloud
+from factories import HOST, IMAGE, make_request
+from integration.launchers import ask, install, write_config
+
+from pullpass.install import LAUNCHERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What a refusal must not import: each costs more than the refusal (the design's section 5).
+HEAVY = {"boto3", "botocore", "google", "jwt", "cryptography", "dataclasses", "argparse", "tomllib", "logging"}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    """One local cloud for the module; each test starts from its default world."""
+    with Cloud() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def default_world(cloud: Cloud) -> None:
+    """Forget faults and requests of the test before."""
+    cloud.reset()
+
+
+@pytest.fixture(scope="module")
+def launcher(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`pullpass-ecr`, installed for the local cloud over TLS."""
+    directory = tmp_path_factory.mktemp("node")
+    return install(directory, write_config(directory, cloud, tls=True))
+
+
+def password(done: subprocess.CompletedProcess[bytes], image: str = IMAGE) -> str:
+    """The password in an answer."""
+    assert (done.returncode, done.stderr) == (0, b"")
+    document = json.loads(done.stdout)
+    assert set(document["auth"]) == {image}
+    assert document["auth"][image]["username"] == "AWS"
+    return str(document["auth"][image]["password"])
+
+
+def pull(cloud: Cloud, repository: str, secret: str) -> int:
+    """Pull an image's manifest and blobs over the registry's API; the status of the first request that failed, or 200."""
+    login = "Basic " + base64.b64encode(f"AWS:{secret}".encode()).decode()
+
+    def get(path: str) -> tuple[int, bytes]:
+        url = f"http://{cloud.endpoints.registry}/v2/{repository}/{path}"
+        request = urllib.request.Request(url, headers={"Authorization": login, "Accept": "*/*"})  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status), answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return int(error.code), b""
+
+    status, manifest = get("manifests/v1")
+    if status != 200:
+        return status
+    document = json.loads(manifest)
+    for part in (document["config"], *document["layers"]):
+        status, blob = get(f"blobs/{part['digest']}")
+        if status != 200:
+            return status
+        assert "sha256:" + hashlib.sha256(blob).hexdigest() == part["digest"]
+        assert len(blob) == part["size"]
+    return 200
+
+
+def test_a_token_becomes_a_credential_for_one_repository(cloud: Cloud, launcher: Path) -> None:
+    """The whole way: token in, credential out, image pulled, and no other repository opened by it."""
+    token = cloud.mint_token("team-a", "web")
+    secret = password(ask(launcher, make_request(token)))
+    assert pull(cloud, "team-a/app", secret) == 200
+    assert pull(cloud, "team-a/other", secret) in {401, 403}
+    assert cloud.counts() == cloud.counts() | {"sts.AssumeRoleWithWebIdentity": 1, "ecr.GetAuthorizationToken": 1}
+    assert cloud.last("sts").parameters["WebIdentityToken"] == token
+    assert cloud.last("sts").parameters["RoleSessionName"] == "prod-1_team-a_web"
+
+
+def test_registry_scope_opens_what_the_role_may_read(cloud: Cloud, tmp_path: Path) -> None:
+    """`scope = "registry"` sends no session policy, and `session_duration` is what the session lasts."""
+    config = write_config(tmp_path, cloud, ecr='scope = "registry"\nsession_duration = "30m"')
+    secret = password(ask(install(tmp_path, config), make_request(cloud.mint_token("team-a", "web"))))
+    assert pull(cloud, "team-a/app", secret) == 200
+    assert pull(cloud, "team-a/other", secret) == 200
+    assert pull(cloud, "team-b/app", secret) in {401, 403}
+    sent = cloud.last("sts").parameters
+    assert "Policy" not in sent
+    assert sent["DurationSeconds"] == "1800"
+
+
+def test_both_launchers_serve_any_target(cloud: Cloud, launcher: Path) -> None:
+    """The audience decides, not the file name."""
+    assert {path.name for path in launcher.parent.iterdir()} == set(LAUNCHERS)
+    for name in LAUNCHERS:
+        assert stat.S_IMODE((launcher.parent / name).stat().st_mode) == 0o755
+        password(ask(launcher.parent / name, make_request(cloud.mint_token("team-a", "web"))))
+
+
+def test_the_cloud_refuses_a_role_that_does_not_trust_the_account(cloud: Cloud, launcher: Path) -> None:
+    """A grant is no right: team-b's role has none for team-a's image, and its refusal reaches the kubelet's log."""
+    done = ask(launcher, make_request(cloud.mint_token("team-b", "web")))
+    secret = password(done)
+    assert pull(cloud, "team-a/app", secret) in {401, 403}
+    cloud.set_role("pull-team-a", trust={"Version": "2012-10-17", "Statement": []})
+    done = ask(launcher, make_request(cloud.mint_token("team-a", "web")))
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert done.stderr.startswith(b"pullpass: aws-denied: ")
+
+
+def test_a_hostile_environment_changes_nothing(cloud: Cloud, launcher: Path, tmp_path: Path) -> None:
+    """The launchers look at no variable of ours, and Python's own variables do not reach a process of root."""
+    (tmp_path / "json.py").write_text("raise SystemExit('taken over')")
+    environment = {
+        "PULLPASS_CONFIG": "/nonexistent",
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONSTARTUP": str(tmp_path / "json.py"),
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONINSPECT": "1",
+        "PYTHONWARNINGS": "error",
+        "PATH": str(tmp_path),
+        "HOME": str(tmp_path),
+        "LC_ALL": "C",
+    }
+    password(ask(launcher, make_request(cloud.mint_token("team-a", "web")), environment))
+
+
+def test_arguments_are_ignored(cloud: Cloud, launcher: Path) -> None:
+    """The provider entry's `args` can't change the configuration of a launcher."""
+    done = subprocess.run(
+        [str(launcher), "--config", "/nonexistent"],
+        input=make_request(cloud.mint_token("team-a", "web")),
+        capture_output=True,
+        env={},
+        check=False,
+    )
+    password(done)
+
+
+def test_an_answer_without_a_credential(cloud: Cloud, launcher: Path) -> None:
+    """A public image is answered with nothing, and no call is made."""
+    done = ask(launcher, make_request(cloud.mint_token("team-a", "web"), f"{HOST}/public/tool"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not json.loads(done.stdout).get("auth")
+    assert cloud.count("*") == 0
+
+
+def test_a_refusal_imports_nothing_heavy(cloud: Cloud, launcher: Path) -> None:
+    """With the configuration compiled, a refusal pays for no SDK, no parser, no framework."""
+    raw = make_request(cloud.mint_token("team-a", "web"), f"{HOST}/team-b/app")
+    ask(launcher, raw)
+    report = (
+        "import sys, posix\n"
+        f"source = open({str(launcher)!r}).read()\n"
+        "leave = posix._exit\n"
+        "def tell(status):\n"
+        "    sys.stderr.write('\\n'.join(sorted(sys.modules)) + '\\n')\n"
+        "    sys.stderr.flush()\n"
+        "    leave(status)\n"
+        "posix._exit = tell\n"
+        "exec(compile(source, 'launcher', 'exec'))\n"
+    )
+    done = subprocess.run([sys.executable, "-IS", "-c", report], input=raw, capture_output=True, env={}, check=False)
+    line, *modules = done.stderr.decode().splitlines()
+    assert (done.returncode, line.split(":")[1]) == (3, " no-grant")
+    assert {name.partition(".")[0] for name in modules} & HEAVY == set()
+    assert "pullpass.policy" in modules
+
+
+def test_a_closed_stdout_is_told(cloud: Cloud, launcher: Path) -> None:
+    """Nobody reads the answer: one line, the status of local trouble, no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [str(launcher)],
+            input=make_request(cloud.mint_token("team-a", "web")),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env={},
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 6
+    assert done.stderr.startswith(b"pullpass: stdout-closed: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_sigterm_in_mid_exchange_is_told(cloud: Cloud, launcher: Path) -> None:
+    """A run that is stopped while it waits for the cloud says so, at once."""
+    cloud.fault("sts.AssumeRoleWithWebIdentity", "hang")
+    with subprocess.Popen(
+        [str(launcher)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(make_request(cloud.mint_token("team-a", "web")))
+        process.stdin.close()
+        process.stdin = None
+        cloud.wait_for("sts", 1)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (5, b"")
+    assert stderr.startswith(b"pullpass: terminated: ")
+    assert stderr.count(b"\n") == 1
+
+
+def test_a_cloud_that_never_answers_ends_within_the_deadline(cloud: Cloud, tmp_path: Path) -> None:
+    """The run ends by its own deadline, before the kubelet's minute."""
+    launcher = install(tmp_path, write_config(tmp_path, cloud, node='deadline = "2s"'))
+    cloud.fault("sts.AssumeRoleWithWebIdentity", "hang", times=None)
+    began_s = time.monotonic()
+    done = ask(launcher, make_request(cloud.mint_token("team-a", "web")))
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert time.monotonic() - began_s < 20
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"\xff\xfe{", b"[" * 100_000, b" " * (1 << 20) + b" "], ids=range(5))
+def test_garbage_on_stdin_is_one_line(launcher: Path, raw: bytes) -> None:
+    """Status 2, nothing on stdout."""
+    done = ask(launcher, raw)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"pullpass: request-")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_closed_stdin_is_an_empty_request(launcher: Path) -> None:
+    """No stdin at all is no crash."""
+    done = subprocess.run(["sh", "-c", f"exec {launcher} <&-"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr[:24]) == (2, b"pullpass: request-empty:")
+
+
+class TestStaleLaunchers:
+    """A launcher that no longer fits what is installed says so in one readable line."""
+
+    def check(self, launcher: Path, what: str) -> None:
+        """Run it and look for the line."""
+        done = ask(launcher, make_request())
+        line = done.stderr.decode()
+        assert (done.returncode, done.stdout) == (6, b"")
+        assert line.startswith("pullpass: launcher-stale: ")
+        assert what in line
+        assert "-m pullpass install --bin-dir" in line
+        assert line.count("\n") == 1
+
+    def change(self, launcher: Path, directory: Path, old: str, new: str) -> Path:
+        """A copy of the launcher with a changed line."""
+        text = launcher.read_text()
+        assert old in text
+        path = directory / launcher.name
+        path.write_text(text.replace(old, new))
+        path.chmod(0o755)
+        return path
+
+    def test_another_python(self, launcher: Path, tmp_path: Path) -> None:
+        """The interpreter behind the path was upgraded."""
+        here = f"{sys.version_info[0]}, {sys.version_info[1]}"
+        self.check(self.change(launcher, tmp_path, f"!= ({here})", "!= (3, 8)"), "written for Python")
+
+    def test_libraries_gone(self, launcher: Path, tmp_path: Path) -> None:
+        """The environment that holds the package was removed."""
+        self.check(self.change(launcher, tmp_path, "sys.path.extend([", "sys.path.extend(['/gone'] or ["), "pullpass")
+
+    def test_half_of_the_libraries_gone(self, cloud: Cloud, launcher: Path, tmp_path: Path) -> None:
+        """The package is there, and its SDK is not."""
+        changed = self.change(
+            launcher,
+            tmp_path,
+            "from pullpass.exec_client",
+            "sys.modules['boto3'] = None\n    from pullpass.exec_client",
+        )
+        done = ask(changed, make_request(cloud.mint_token("team-a", "web")))
+        assert done.returncode == 6
+        assert b"pip install 'pullpass[aws]'" in done.stderr
+        assert done.stderr.count(b"\n") == 1
+
+    def test_a_moved_runtime_directory(self, cloud: Cloud, tmp_path: Path) -> None:
+        """`paths.runtime` was changed after the launchers were written."""
+        config = write_config(tmp_path, cloud)
+        launcher = install(tmp_path, config)
+        config.write_text(config.read_text().replace("/run", "/elsewhere"))
+        done = ask(launcher, make_request())
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert b"config-runtime-moved" in done.stderr
+        assert b"install" in done.stderr
+
+
+def test_install_refuses_what_could_not_work(cloud: Cloud, tmp_path: Path) -> None:
+    """No configuration, a directory that can't be made, an interpreter that no interpreter line can name."""
+
+    def run(*words: str, python: str = sys.executable) -> tuple[int, str]:
+        done = subprocess.run([python, "-m", "pullpass", "install", *words], capture_output=True, check=False)
+        assert done.stderr.count(b"\n") == 1
+        return done.returncode, done.stderr.decode()
+
+    config = str(write_config(tmp_path, cloud))
+    status, line = run("--bin-dir", str(tmp_path / "bin"), "--config", str(tmp_path / "none.toml"))
+    assert (status, line.split(":")[1]) == (2, " config-missing")
+    assert not (tmp_path / "bin").exists()
+    (tmp_path / "file").write_text("")
+    status, line = run("--bin-dir", str(tmp_path / "file" / "bin"), "--config", config)
+    assert (status, line.split(":")[1]) == (6, " install-failed")
+    spaced = tmp_path / "with space"
+    spaced.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", str(spaced)], check=True)
+    site = next(spaced.glob("lib/python*/site-packages"))
+    (site / "here.pth").write_text("\n".join(path for path in sys.path if path))
+    status, line = run("--bin-dir", str(tmp_path / "bin"), "--config", config, python=str(spaced / "bin" / "python"))
+    assert (status, line.split(":")[1]) == (6, " install-interpreter")
+
+
+def test_install_tells_what_it_wrote(cloud: Cloud, tmp_path: Path) -> None:
+    """In words and as JSON, and it may be run again."""
+    config = write_config(tmp_path, cloud)
+    words = [
+        sys.executable,
+        "-m",
+        "pullpass",
+        "install",
+        "--bin-dir",
+        str(tmp_path / "deep" / "bin"),
+        "--config",
+        str(config),
+    ]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    document = json.loads(subprocess.run([*words, "--json"], check=True, capture_output=True, text=True).stdout)
+    assert document["launchers"] == [str(tmp_path / "deep" / "bin" / name) for name in LAUNCHERS]
+    assert document["runtime"] == str(tmp_path / "run")
+    for path in document["launchers"]:
+        assert f"wrote {path}\n" in text
+        first = Path(path).read_text().splitlines()[0]
+        assert first == f"#!{document['interpreter']} -IS"

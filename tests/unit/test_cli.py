@@ -1,0 +1,136 @@
+"""The command line as a person meets it: help, options, errors. Every command runs as a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from factories import make_request
+
+from pullpass import __version__, cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = sorted(cli.COMMANDS)
+
+
+def run(*words: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `pullpass WORDS` in a bare environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "pullpass", *words],
+        input=stdin,
+        capture_output=True,
+        env={"PATH": os.defpath} | environment,
+        check=False,
+        cwd="/",
+        timeout=60,
+    )
+
+
+def test_every_row_of_the_table_loads() -> None:
+    """A command's module exists and has what the command line uses."""
+    for module, summary in cli.COMMANDS.values():
+        loaded = importlib.import_module(module)
+        assert callable(loaded.run)
+        assert callable(loaded.add_arguments)
+        assert summary
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_the_options_and_an_example(command: str) -> None:
+    """Every command takes --config and --json, and shows how it is used."""
+    done = run(command, "--help")
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    for word in ("--config", "--json", "example:", f"pullpass {command}"):
+        assert word in text
+
+
+def test_help_of_the_program_lists_every_command() -> None:
+    """One line each."""
+    text = run("--help").stdout.decode()
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\s", text, re.MULTILINE)
+
+
+def test_the_version() -> None:
+    """The version is the package's."""
+    assert run("--version").stdout.decode() == f"pullpass {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("dance",), ("explain", "--fast"), ("install",), ("explain", "\x1b[31m")], ids=str
+)
+def test_a_wrong_command_line_is_one_line(words: tuple[str, ...]) -> None:
+    """Status 2, the code `usage`, and where to look."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    line = done.stderr.decode()
+    assert line.startswith("pullpass: usage: ")
+    assert "--help`" in line
+    assert line.count("\n") == 1
+    assert line.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("command", ["explain", "get-credentials"])
+def test_the_configuration_is_found(command: str, tmp_path: Path) -> None:
+    """--config wins over $PULLPASS_CONFIG, which wins over the default place."""
+    option, variable = tmp_path / "option.toml", tmp_path / "variable.toml"
+    request = make_request()
+    words = (command, "--config", str(option))
+    for done, path in (
+        (run(*words, stdin=request, PULLPASS_CONFIG=str(variable)), str(option)),
+        (run(command, stdin=request, PULLPASS_CONFIG=str(variable)), str(variable)),
+        (run(command, stdin=request), cli.DEFAULT_CONFIG),
+    ):
+        assert done.returncode == 2
+        assert path in (done.stderr + done.stdout).decode()
+
+
+def test_explain_prints_its_document_on_a_refusal_too() -> None:
+    """--json is one JSON document whatever the verdict, and the exit status is the verdict's."""
+    done = run("explain", "--json", stdin=b"")
+    assert (done.returncode, done.stderr) == (2, b"")
+    assert json.loads(done.stdout)["code"] == "request-empty"
+    assert run("explain", stdin=b"").stdout.splitlines()[-2].startswith(b"verdict: refuse (request-empty)")
+
+
+@pytest.mark.parametrize("command", ["explain", "get-credentials"])
+def test_a_request_typed_at_a_terminal_was_forgotten(command: str) -> None:
+    """A command that waits for a request on a terminal says so instead of hanging."""
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pullpass", command], stdin=theirs, capture_output=True, check=False, timeout=60
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"pullpass: usage: a request is read from stdin")
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    """`pullpass explain | head -1` ends quietly."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pullpass", "explain", "--json"],
+            input=b"",
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (6, b"")

@@ -1,0 +1,161 @@
+"""Explaining: every step and the verdict, also on a refusal, and never a secret."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
+from support import FakeClock, make_claims, make_token, public_jwk
+
+from pullpass import explain, pipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pullpass.config import Config
+
+KEYS = {
+    "verdict", "code", "message", "hint", "image", "subject", "target",
+    "grant", "identity", "opens", "key", "steps", "calls",
+}  # fmt: skip
+
+
+def run(raw: bytes, config: Config | None = None) -> tuple[int, dict[str, Any]]:
+    """Explain one request; an exchanger that is asked for fails the test."""
+
+    def load(kind: str) -> Any:
+        raise AssertionError(kind)
+
+    status, document = explain.explain(raw, pipeline.Deps(lambda: config or make_config(), FakeClock(), load))
+    assert set(document) == KEYS
+    assert json.loads(json.dumps(document)) == document
+    return status, document
+
+
+def outcomes(document: dict[str, Any]) -> list[str]:
+    """The outcome of each step, in order."""
+    return [step["outcome"] for step in document["steps"]]
+
+
+def test_a_request_that_would_be_answered() -> None:
+    """The document says who asks, for what, by which grant, as whom, and which calls would be made."""
+    status, document = run(make_request(make_token(), annotations={"a.example/role": "x"}))
+    assert (status, document["verdict"], document["code"]) == (0, "issue", None)
+    assert document["image"] == IMAGE
+    assert (document["subject"]["namespace"], document["subject"]["service_account"]) == ("team-a", "web")
+    assert document["subject"]["expires"] == "2027-01-15T09:00:00Z"
+    assert (document["target"]["account"], document["target"]["region"]) == ("111122223333", "us-west-2")
+    assert (document["grant"], document["identity"]) == ("team images", ROLE)
+    assert document["opens"] == "ecr:aws:111122223333:us-west-2:team-a/app"
+    assert len(document["key"]) == 64
+    assert outcomes(document) == ["ok"] * 7
+    assert "annotations: a.example/role" in document["steps"][0]["detail"]
+    assert "left to the cloud" in document["steps"][-1]["detail"]
+    assert [(call["action"], call["url"]) for call in document["calls"]] == [
+        ("sts:AssumeRoleWithWebIdentity", "https://sts.us-west-2.amazonaws.com"),
+        ("ecr:GetAuthorizationToken", "https://api.ecr.us-west-2.amazonaws.com"),
+    ]
+
+
+def test_the_key_depends_on_the_identity_and_not_on_the_token() -> None:
+    """Two tokens of one service account are one key; another role, repository or cluster is another."""
+    keys = [run(make_request(make_token(make_claims(life_s=life_s))))[1]["key"] for life_s in (600, 3600)]
+    assert keys[0] == keys[1]
+    config = make_config(make_grant(identity=f"{ROLE}-2"))
+    elsewhere = make_config()._replace(node=make_config().node._replace(cluster="prod-2"))
+    others = [
+        run(make_request(make_token()), config)[1]["key"],
+        run(make_request(make_token()), elsewhere)[1]["key"],
+        run(make_request(make_token(), f"{HOST}/team-a/other"))[1]["key"],
+        run(make_request(make_token(make_claims(service_account="api"))))[1]["key"],
+    ]
+    assert len({keys[0], *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "status", "ok"),
+    [
+        pytest.param(b"", "request-empty", 2, 0, id="nothing"),
+        pytest.param(make_request(make_token(make_claims(life_s=-60))), "token-expired", 3, 2, id="expired"),
+        pytest.param(make_request(make_token(), "evil.example/x"), "registry-unknown", 3, 3, id="foreign registry"),
+        pytest.param(make_request(make_token(make_claims(audience="x"))), "token-audience", 3, 4, id="audience"),
+        pytest.param(make_request(make_token(), f"{HOST}/team-b/app"), "no-grant", 3, 4, id="no grant"),
+        pytest.param(make_request(), "no-grant", 3, 4, id="no token"),
+    ],
+)
+def test_a_refusal_shows_how_far_it_came(raw: bytes, code: str, status: int, ok: int) -> None:
+    """The steps before the refusal are shown with what they found, and those after it as not reached."""
+    found_status, document = run(raw)
+    assert (found_status, document["verdict"]) == (status, "refuse")
+    assert document["code"] == code
+    assert outcomes(document)[:ok] == ["ok"] * ok
+    assert outcomes(document)[ok] == "refused"
+    assert set(outcomes(document)[ok + 1 :]) <= {"not reached"}
+    assert document["steps"][ok]["detail"] == document["message"]
+    assert document["hint"]
+    assert document["calls"] == []
+
+
+def test_an_anonymous_answer() -> None:
+    """Nothing would be sent."""
+    status, document = run(make_request(make_token()), make_config(make_grant(identity="anonymous")))
+    assert (status, document["verdict"], document["identity"]) == (0, "anonymous", "anonymous")
+    assert (document["key"], document["calls"]) == (None, [])
+    assert "nothing is sent" in document["steps"][5]["detail"]
+
+
+def test_what_is_not_available_yet_is_decided_and_refused() -> None:
+    """The grant and its identity are shown even where this version can't exchange them."""
+    for grant in (make_grant(identity="node"), make_grant(via=ROLE)):
+        status, document = run(make_request(make_token()), make_config(grant))
+        assert (status, document["code"]) == (3, "not-available")
+        assert document["identity"] == grant.identity
+
+
+def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
+    """With `node.jwks` a wrong signature is a refusal here too, and a right one is said to be right."""
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [public_jwk("ES256")]}))
+    config = make_config()
+    config = config._replace(node=config.node._replace(jwks=str(path)))
+    _, document = run(make_request(make_token()), config)
+    assert document["verdict"] == "issue"
+    assert "signature is valid" in document["steps"][-1]["detail"]
+    status, document = run(make_request(make_token(alg="RS256")), config)
+    assert (status, document["code"]) == (3, "token-signature")
+    assert outcomes(document) == ["ok"] * 6 + ["refused"]
+    assert document["calls"] == []
+
+
+def test_no_secret_is_in_the_explanation() -> None:
+    """Neither the document nor the text has the token or a part of its signature."""
+    token = make_token()
+    for image in (IMAGE, "evil.example/x"):
+        _, document = run(make_request(token, image))
+        shown = json.dumps(document) + explain.text(document)
+        assert not any(part in shown for part in token.split("."))
+
+
+def test_the_text_is_one_fact_a_line() -> None:
+    """Every step, the calls and the verdict; what comes from outside can't write lines of its own."""
+    lines = explain.text(run(make_request(make_token()))[1]).splitlines()
+    assert [line[0] for line in lines[:7]] == ["+"] * 7
+    assert lines[-1] == "verdict: issue"
+    assert sum(line.startswith("  would send ") for line in lines) == 2
+    text = explain.text(run(make_request(make_token(), "evil.example/x\u2028verdict: issue"))[1])
+    assert not any(line.startswith("verdict: issue") for line in text.splitlines())
+    assert text.splitlines()[-1].startswith("next: ")
+    assert "verdict: refuse (" in text.splitlines()[-2]
+
+
+def test_a_defect_is_explained_as_one() -> None:
+    """A bug below does not end in a traceback either."""
+
+    def load_config() -> Config:
+        raise RuntimeError("secret")
+
+    status, document = explain.explain(make_request(make_token()), pipeline.Deps(load_config, FakeClock()))
+    assert (status, document["code"]) == (6, "internal")
+    assert "secret" not in json.dumps(document)

@@ -1,0 +1,230 @@
+"""The pipeline: what is answered, for how long, and what a refusal looks like. The cloud is a fake exchanger."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
+from support import FakeClock, make_claims, make_token
+
+from pullpass import pipeline
+from pullpass.errors import CODES, PullpassError
+from pullpass.exchange import Credential
+from pullpass.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pullpass.clock import Clock, Deadline
+    from pullpass.config import Config
+    from pullpass.exchange.plan import Plan
+
+HOUR_S = 3600.0
+
+
+class FakeCloud:
+    """An exchanger that remembers what it was asked and answers as it was told."""
+
+    def __init__(self, life_s: float = 12 * HOUR_S, session_s: float = HOUR_S, takes_s: float = 0.0) -> None:
+        self.life_s, self.session_s, self.takes_s = life_s, session_s, takes_s
+        self.failure: Exception | None = None
+        self.asked: list[tuple[str, Plan, str, float]] = []
+
+    def load(self, kind: str) -> Callable[..., Credential]:
+        """As `exchange.load`."""
+
+        def exchange(plan: Plan, token: Secret, deadline: Deadline, clock: Clock) -> Credential:
+            self.asked.append((kind, plan, token.reveal(), deadline.remaining_s()))
+            now_s = clock.now_s()
+            clock.sleep(self.takes_s)
+            if self.failure:
+                raise self.failure
+            return Credential("AWS", Secret("pass word"), now_s + self.life_s, now_s + self.session_s, "arn", "A", ())
+
+        return exchange
+
+
+class Run:
+    """One configuration, clock and cloud, to serve requests with."""
+
+    def __init__(self, config: Config | None = None, cloud: FakeCloud | None = None) -> None:
+        self.clock = FakeClock()
+        self.cloud = cloud or FakeCloud()
+        self.config = config or make_config()
+
+    def serve(self, raw: bytes) -> pipeline.Answer:
+        """Serve one request."""
+        return pipeline.serve(raw, pipeline.Deps(lambda: self.config, self.clock, self.cloud.load))
+
+    def answer(self, raw: bytes) -> dict[str, Any]:
+        """The response to a request that is answered."""
+        answer = self.serve(raw)
+        assert (answer.status, answer.stderr) == (0, b"")
+        document: dict[str, Any] = json.loads(answer.stdout)
+        return document
+
+
+def request() -> bytes:
+    """A request of team-a/web for `IMAGE`."""
+    return make_request(make_token())
+
+
+def test_an_answer_has_the_credential_for_exactly_that_image() -> None:
+    """The response is the whole of what the cloud gave for this plan, under the image's own key."""
+    run = Run()
+    sent = make_token()
+    assert run.answer(make_request(sent)) == {
+        "kind": "CredentialProviderResponse",
+        "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Image",
+        "cacheDuration": "600s",
+        "auth": {IMAGE: {"username": "AWS", "password": "pass word"}},
+    }
+    [(kind, plan, token, remaining_s)] = run.cloud.asked
+    assert (kind, plan.identity, plan.opens) == ("ecr", ROLE, "ecr:aws:111122223333:us-west-2:team-a/app")
+    assert token == sent
+    assert remaining_s == 45.0
+
+
+@pytest.mark.parametrize(
+    ("approval", "cloud", "duration"),
+    [
+        pytest.param({}, FakeCloud(), "600s", id="recheck is the upper bound"),
+        pytest.param({"recheck_s": 7200.0}, FakeCloud(), "3480s", id="max_age less margin"),
+        pytest.param(
+            {"recheck_s": 7200.0, "max_age_s": 86400.0}, FakeCloud(session_s=1800), "1680s", id="session life"
+        ),
+        pytest.param({"recheck_s": 7200.0, "max_age_s": 86400.0}, FakeCloud(life_s=900), "780s", id="password life"),
+        pytest.param({}, FakeCloud(session_s=121.9), "1s", id="whole seconds, rounded down"),
+        pytest.param({}, FakeCloud(session_s=100), "0s", id="never below zero"),
+        pytest.param({"recheck_s": 7200.0}, FakeCloud(takes_s=20), "3460s", id="counted after the wait"),
+        pytest.param({"recheck_s": 1.5}, FakeCloud(), "1s", id="recheck in fractions"),
+    ],
+)
+def test_the_cache_duration(approval: dict[str, float], cloud: FakeCloud, duration: str) -> None:
+    """Min of recheck and what is left of the approval less the margin."""
+    config = make_config()
+    run = Run(config._replace(approval=config.approval._replace(**approval)), cloud)
+    assert run.answer(request())["cacheDuration"] == duration
+
+
+def test_an_approval_is_dated_before_the_exchange_and_the_life_counted_after_it() -> None:
+    """A slow cloud makes neither the approval longer nor a dying credential acceptable."""
+    slow = FakeCloud(session_s=60, takes_s=40)
+    answer = Run(cloud=slow).serve(request())
+    assert answer.status == 4
+    assert answer.stderr.startswith(b"pullpass: credential-too-short: the cloud's fresh credential ends in 20s")
+    assert Run(cloud=FakeCloud(session_s=60, takes_s=30)).serve(request()).status == 0
+
+
+def test_anonymous_is_an_answer_without_a_credential() -> None:
+    """Nothing is exchanged, and the kubelet asks again after `recheck`."""
+    run = Run(make_config(make_grant(identity="anonymous")))
+    response = run.answer(request())
+    assert response["cacheDuration"] == "600s"
+    assert not response.get("auth")
+    assert run.cloud.asked == []
+
+
+def test_a_static_pod_gets_an_anonymous_answer_without_a_token() -> None:
+    """A request without a token needs no token for an answer without a credential."""
+    run = Run(make_config(make_grant(node=True, service_accounts=(), identity="anonymous")))
+    assert not run.answer(make_request()).get("auth")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "status"),
+    [
+        pytest.param(b"", "request-empty", 2, id="nothing"),
+        pytest.param(make_request("no token"), "token-malformed", 2, id="no JWT"),
+        pytest.param(make_request(make_token(make_claims(life_s=-1))), "token-expired", 3, id="expired"),
+        pytest.param(make_request(make_token(make_claims(issuer="https://else.test"))), "token-issuer", 3, id="issuer"),
+        pytest.param(make_request(make_token(make_claims(audience="sts"))), "token-audience", 3, id="audience"),
+        pytest.param(
+            make_request(make_token(), "evil.example/team-a/app"), "registry-unknown", 3, id="foreign registry"
+        ),
+        pytest.param(make_request(make_token(), f"{HOST}/team-b/app"), "no-grant", 3, id="no grant"),
+        pytest.param(make_request(None), "no-grant", 3, id="no token"),
+        pytest.param(make_request(make_token(), "gcr.io/proj/app"), "token-audience", 3, id="the ECR token for Google"),
+    ],
+)
+def test_a_refusal_is_one_line_and_nothing_is_sent(raw: bytes, code: str, status: int) -> None:
+    """A non-zero status, nothing on stdout, one line with code and hint on stderr, no call."""
+    run = Run()
+    answer = run.serve(raw)
+    assert (answer.status, answer.stdout) == (status, b"")
+    line = answer.stderr.decode()
+    assert line.startswith(f"pullpass: {code}: ")
+    assert line.count("\n") == 1
+    assert "; " in line
+    assert run.cloud.asked == []
+
+
+def test_a_kind_of_registry_that_is_not_configured_is_refused() -> None:
+    """Both sections are optional, and the refusal names the missing one."""
+    ecr = Run(make_config(ecr=None)).serve(request())
+    assert (ecr.status, b"[ecr]" in ecr.stderr) == (3, True)
+    google = Run(make_config(gcr=None)).serve(make_request(make_token(), "gcr.io/proj/app"))
+    assert google.stderr.startswith(b"pullpass: registry-not-configured: gcr.io needs the section [gcr]")
+
+
+def test_a_configuration_error_is_an_answer() -> None:
+    """The configuration is read within the run, so that its errors look like all others."""
+
+    def load_config() -> Config:
+        raise PullpassError("usage", "made up")
+
+    answer = pipeline.serve(request(), pipeline.Deps(load_config, FakeClock()))
+    assert (answer.status, answer.stderr) == (2, b"pullpass: usage: made up; see `pullpass --help`\n")
+
+
+def test_the_clouds_refusal_is_passed_on() -> None:
+    """An error of the exchanger keeps its code and status."""
+    run = Run()
+    run.cloud.failure = PullpassError("deadline-exceeded", "STS did not answer")
+    answer = run.serve(request())
+    assert (answer.status, answer.stdout) == (5, b"")
+    assert answer.stderr.startswith(b"pullpass: deadline-exceeded: STS did not answer; ")
+
+
+def test_a_defect_shows_its_place_and_no_values() -> None:
+    """A bug's message may quote a secret, so only its type and place are told."""
+    run = Run()
+    run.cloud.failure = ValueError("the password is hunter2")
+    answer = run.serve(request())
+    assert answer.status == CODES["internal"][0]
+    assert b"internal: ValueError at " in answer.stderr
+    assert b"test_pipeline.py:" in answer.stderr
+    assert b"hunter2" not in answer.stderr
+    assert answer.stderr.count(b"\n") == 1
+
+
+def test_a_defect_that_was_never_raised_has_no_place() -> None:
+    """An exception without a traceback is told by its type."""
+    assert pipeline.as_failure(KeyError("x")).what == "KeyError"
+
+
+def test_the_deadline_counts_from_the_start_of_the_run() -> None:
+    """What reading the configuration takes is taken from the exchange."""
+    run = Run()
+
+    def load_config() -> Config:
+        run.clock.advance(15.0)
+        return run.config
+
+    answer = pipeline.serve(request(), pipeline.Deps(load_config, run.clock, run.cloud.load))
+    assert answer.status == 0
+    assert [remaining_s for *_, remaining_s in run.cloud.asked] == [30.0]
+
+
+def test_the_token_is_read_twice_before_it_is_sent(tmp_path: Any) -> None:
+    """A signature that `node.jwks` does not know stops the run before the exchange."""
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps({"keys": []}))
+    config = make_config()
+    run = Run(config._replace(node=config.node._replace(jwks=str(keys))))
+    answer = run.serve(request())
+    assert answer.status in {2, 3}
+    assert run.cloud.asked == []
