@@ -77,11 +77,13 @@ class Deadline:
             what: the work's name in the error.
 
         Raises:
-            PullpassError: `deadline-exceeded` when time ran out first.
+            PullpassError: `deadline-exceeded` when time ran out first; without any left the work is not begun.
             BaseException: whatever `work` raised.
         """
         import threading  # noqa: PLC0415 - only an exchange needs it, a refusal does not pay for it
 
+        if not self.remaining_s():
+            raise PullpassError("deadline-exceeded", f"no time of {self.duration_s:g}s was left for {what}")
         outcome: list[tuple[bool, T | BaseException]] = []
 
         def body() -> None:

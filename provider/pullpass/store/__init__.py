@@ -2,4 +2,5 @@
 
 * `pullpass.store.digest`: canonical JSON, names of keys, hashes.
 * `pullpass.store.files`: private directories, atomic writes, strict reads.
+* `pullpass.store.strict`: JSON that somebody else wrote.
 """

@@ -33,33 +33,42 @@ def _refuse(path: str, why: str) -> NoReturn:
 def _check_ancestors(path: str) -> None:
     """Refuse a directory above `path` in which somebody else could put another `path`."""
     parent = os.path.dirname(path)
+    # An ancestor may be a symbolic link (/var/run): then the way there counts, and the way to where it leads.
+    for directory in {parent, os.path.realpath(parent)}:
+        _check_way(directory)
+
+
+def _check_way(directory: str) -> None:
     while True:
-        status = os.stat(parent)
-        if status.st_uid not in (0, os.geteuid()):
-            _refuse(parent, f"belongs to user {status.st_uid}, who could replace what is in it")
+        for status in (os.lstat(directory), os.stat(directory)):
+            if status.st_uid not in (0, os.geteuid()):
+                _refuse(directory, f"belongs to user {status.st_uid}, who could replace what is in it")
         if status.st_mode & OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX:
-            _refuse(parent, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}) and is not sticky")
-        if parent == os.path.dirname(parent):
+            _refuse(directory, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}) and is not sticky")
+        if directory == os.path.dirname(directory):
             return
-        parent = os.path.dirname(parent)
+        directory = os.path.dirname(directory)
 
 
 def private_directory(path: str) -> None:
     """Make sure that `path` is a directory of the caller's own, and make it (0700, with parents) when it is absent.
 
     Args:
-        path: absolute.
+        path: absolute, in its normal form. (`lstat` would follow a symbolic link that has a slash behind it.)
 
     Raises:
         PullpassError: `state-path` when it, or one above it, is open to others, a symbolic link or no directory.
         OSError: it can't be made or read.
     """
+    if not os.path.isabs(path) or os.path.normpath(path) != path:
+        _refuse(path, "is not an absolute path in its normal form")
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             private_directory(parent)
+        _check_ancestors(path)
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:  # another process was faster
@@ -84,13 +93,13 @@ def write_atomic(path: str, data: bytes, *, sync: bool = False, mode: int = 0o60
         mode: the file's mode, whatever the umask says, for what is not private (a launcher).
 
     Raises:
-        OSError: nothing was changed, and no temporary file is left.
+        OSError: no temporary file is left, and nothing was changed (unless what failed is the directory's flush).
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
     try:
-        descriptor = os.open(temporary, flags, 0o600)
         try:
             view = memoryview(data)
             while view:
@@ -103,10 +112,7 @@ def write_atomic(path: str, data: bytes, *, sync: bool = False, mode: int = 0o60
             os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
+        os.unlink(temporary)
         raise
     if sync:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
