@@ -116,13 +116,11 @@ def _refuse_depth() -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        seen = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise DocumentError("duplicate-key", f'has the key "{outside(key, 64)}" twice in one object')
-            seen.add(key)
+    document: dict[str, object] = {}
+    for key, value in pairs:
+        if key in document:
+            raise DocumentError("duplicate-key", f'has the key "{outside(key, 64)}" twice in one object')
+        document[key] = value
     return document
 
 
