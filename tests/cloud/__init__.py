@@ -34,13 +34,14 @@ standard input ends or SIGTERM comes. All of the above works over HTTP as well: 
 arguments as a JSON object (see `cloud.control`); `cloud.remote.Remote` starts such a process and makes such calls.
 
 The doors: services share a plain and a TLS port and are told apart by what is asked. Certificates are made for
-whatever name the client wants. The `proxy` door is an HTTP proxy whose every tunnel ends in this cloud, so that a client can use
-AWS's real host names (`HTTPS_PROXY`), FIPS and other regions included; the host is in `Request.host`.
+whatever name the client wants. The `proxy` door is an HTTP proxy whose every tunnel ends in this cloud, so that a
+client can use AWS's real host names (`HTTPS_PROXY`), FIPS and other regions included; the host is in `Request.host`.
+`cloud.dead_end(kind)` is a port that refuses, never says a byte, or does not even answer a SYN.
 
 The default world: cluster `prod-1`; account 111122223333 in us-west-2, whose OIDC provider knows the audience
-`pull.ecr.prod-1`; roles `pull-team-a` and `pull-team-b`, trusted by the service accounts of the namespace in their name,
-allowed to pull from `team-a/*` or `team-b/*` and `shared/*`; repositories `team-a/app`, `team-a/other`, `team-b/app`,
-`shared/base` with the tags `v1`, `latest` and `multi` (an index over two platforms).
+`pull.ecr.prod-1`; roles `pull-team-a` and `pull-team-b`, trusted by the service accounts of the namespace in their
+name, allowed to pull from `team-a/*` or `team-b/*` and `shared/*`; repositories `team-a/app`, `team-a/other`,
+`team-b/app`, `shared/base` with the tags `v1`, `latest` and `multi` (an index over two platforms).
 
 A further cloud is a further module with a `Service` (see `cloud.answers`), added to `Cloud.services`.
 """

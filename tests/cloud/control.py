@@ -29,6 +29,7 @@ def methods(cloud: Cloud) -> dict[str, Callable[..., Any]]:
         cloud.configure,
         cloud.count,
         cloud.counts,
+        cloud.dead_end,
         cloud.fault,
         cloud.jwks,
         cloud.last,
@@ -39,6 +40,7 @@ def methods(cloud: Cloud) -> dict[str, Callable[..., Any]]:
         cloud.reset,
         cloud.rotate_keys,
         cloud.set_provider,
+        cloud.set_repository,
         cloud.set_role,
         cloud.wait_for,
     ]

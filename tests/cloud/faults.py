@@ -106,41 +106,50 @@ def drop_path(document: Any, path: str) -> None:
     del document[int(last) if isinstance(document, list) else last]
 
 
-def _b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
-_ECR = "authorizationData.0."
-# kind -> fields to set, given the cloud's time. Each names a way in which a real answer can be wrong.
-EDITS: dict[str, Callable[[float], dict[str, Any]]] = {
-    "password-without-colon": lambda _: {_ECR + "authorizationToken": _b64("AWSnocolonhere")},
-    "password-empty": lambda _: {_ECR + "authorizationToken": _b64("AWS:")},
-    "user-empty": lambda _: {_ECR + "authorizationToken": _b64(":secret")},
-    "token-not-base64": lambda _: {_ECR + "authorizationToken": "%% not base64 %%"},
-    "token-not-utf8": lambda _: {_ECR + "authorizationToken": base64.b64encode(b"AWS:\xff\xfe\x00").decode()},
-    "token-null": lambda _: {_ECR + "authorizationToken": None},
-    "no-authorization-data": lambda _: {"authorizationData": []},
-    "authorization-data-null": lambda _: {"authorizationData": None},
-    "expires-null": lambda _: {_ECR + "expiresAt": None},
-    "expires-past": lambda now_s: {_ECR + "expiresAt": now_s - 3600},
-    "expires-huge": lambda _: {_ECR + "expiresAt": 1e300},
-    "expires-milliseconds": lambda now_s: {_ECR + "expiresAt": int((now_s + 12 * 3600) * 1000)},
-    "expires-text": lambda _: {_ECR + "expiresAt": "tomorrow"},
-    "expiration-past": lambda _: {"Credentials.Expiration": "2015-01-01T00:00:00Z"},
-    "expiration-unparsable": lambda _: {"Credentials.Expiration": "tomorrow"},
-    "expiration-empty": lambda _: {"Credentials.Expiration": ""},
+_DATA = "authorizationData.0."
+# service -> kind -> fields to set, given the cloud's time. Each names a way in which a real answer can be wrong.
+EDITS: dict[str, dict[str, Callable[[float], dict[str, Any]]]] = {
+    "ecr": {
+        "password-without-colon": lambda _: {_DATA + "authorizationToken": _b64(b"AWSnocolonhere")},
+        "password-empty": lambda _: {_DATA + "authorizationToken": _b64(b"AWS:")},
+        "user-empty": lambda _: {_DATA + "authorizationToken": _b64(b":secret")},
+        "token-not-base64": lambda _: {_DATA + "authorizationToken": "%% not base64 %%"},
+        "token-not-utf8": lambda _: {_DATA + "authorizationToken": _b64(b"AWS:\xff\xfe\x00")},
+        "token-null": lambda _: {_DATA + "authorizationToken": None},
+        "no-authorization-data": lambda _: {"authorizationData": []},
+        "authorization-data-null": lambda _: {"authorizationData": None},
+        "expires-null": lambda _: {_DATA + "expiresAt": None},
+        "expires-past": lambda now_s: {_DATA + "expiresAt": now_s - 3600},
+        "expires-huge": lambda _: {_DATA + "expiresAt": 1e300},
+        "expires-milliseconds": lambda now_s: {_DATA + "expiresAt": int((now_s + 12 * 3600) * 1000)},
+        "expires-text": lambda _: {_DATA + "expiresAt": "tomorrow"},
+    },
+    "sts": {
+        "expiration-past": lambda _: {"Credentials.Expiration": "2015-01-01T00:00:00Z"},
+        "expiration-unparsable": lambda _: {"Credentials.Expiration": "tomorrow"},
+        "expiration-empty": lambda _: {"Credentials.Expiration": ""},
+    },
 }
-DROPS: dict[str, list[str]] = {
-    "no-credentials": ["Credentials"],
-    "no-access-key": ["Credentials.AccessKeyId"],
-    "no-secret-key": ["Credentials.SecretAccessKey"],
-    "no-session-token": ["Credentials.SessionToken"],
-    "no-expiration": ["Credentials.Expiration"],
-    "no-authorization-token": ["authorizationData.0.authorizationToken"],
-    "expires-missing": ["authorizationData.0.expiresAt"],
-    "authorization-data-missing": ["authorizationData"],
+# service -> kind -> fields to leave out
+DROPS: dict[str, dict[str, list[str]]] = {
+    "ecr": {
+        "no-authorization-token": [_DATA + "authorizationToken"],
+        "expires-missing": [_DATA + "expiresAt"],
+        "authorization-data-missing": ["authorizationData"],
+    },
+    "sts": {
+        "no-credentials": ["Credentials"],
+        "no-access-key": ["Credentials.AccessKeyId"],
+        "no-secret-key": ["Credentials.SecretAccessKey"],
+        "no-session-token": ["Credentials.SessionToken"],
+        "no-expiration": ["Credentials.Expiration"],
+    },
 }
-CHANGES = {"set", "drop", "truncate", "content-type", "huge", "as-status", "header", *EDITS, *DROPS}
+CHANGES = {"set", "drop", "truncate", "content-type", "huge", "as-status", "header"}
 DELIVERIES = {
     "latency", "hang", "hang-mid-body", "trickle", "cut", "reset", "cut-mid-body", "reset-mid-body",
 }  # fmt: skip
@@ -172,8 +181,8 @@ class Faults:
         services = list(self._services.values()) if name == "*" else [self._services.get(name)]
         if None in services:
             raise ValueError(f"no service is called {name!r}; there are {sorted(self._services)}")
-        known = kind in CHANGES | DELIVERIES | INSTEAD or "status" in options
-        if not known and not all(service and kind in service.errors for service in services):
+        known = kind in CHANGES | DELIVERIES | INSTEAD
+        if not known and not all(service and kind in _own_kinds(service) for service in services):
             raise ValueError(f"{kind!r} is neither a kind of fault nor an error code of {where!r}")
         with self._lock:
             self._faults.append(Fault(where, kind, times, options))
@@ -201,7 +210,7 @@ class Faults:
             request.faults.append(fault.kind)
             if fault.kind in DELIVERIES:
                 _delivery(fault, struck.delivery)
-            elif fault.kind in CHANGES:
+            elif fault.kind in CHANGES or fault.kind in _edits(service.name):
                 struck.changes.append(fault)
             elif struck.instead is None:
                 struck.instead = self._instead(fault, service, request)
@@ -227,6 +236,14 @@ class Faults:
         return Answer(status, body, {"Content-Type": content_type})
 
 
+def _edits(service: str) -> set[str]:
+    return {*EDITS.get(service, ()), *DROPS.get(service, ())}
+
+
+def _own_kinds(service: Service) -> set[str]:
+    return _edits(service.name) | set(service.errors)
+
+
 def _other_shape(service: str) -> tuple[bytes, str]:
     if service == "sts":
         return b'<?xml version="1.0"?>\n<Unexpected><Shape>yes</Shape></Unexpected>\n', "text/xml"
@@ -248,8 +265,8 @@ def _delivery(fault: Fault, delivery: Delivery) -> None:
         delivery.middle_released = fault.cleared
 
 
-def changed(answer: Answer, fault: Fault, now_s: float) -> Answer:
-    """The answer as `fault` changes it; one that has no fields to change stays as it is."""
+def changed(service: str, answer: Answer, fault: Fault, now_s: float) -> Answer:
+    """The answer of `service` as `fault` changes it; one that has no fields to change stays as it is."""
     kind, options = fault.kind, fault.options
     if kind == "truncate":
         return replace(answer, body=answer.body[: len(answer.body) // 2])
@@ -263,10 +280,10 @@ def changed(answer: Answer, fault: Fault, now_s: float) -> Answer:
     if answer.render is None:
         return answer
     document = copy.deepcopy(answer.document)
-    if kind in EDITS or kind == "set":
-        for path, value in (EDITS[kind](now_s) if kind in EDITS else options["fields"]).items():
-            set_path(document, path, value)
-    else:
-        for path in DROPS.get(kind) or options["fields"]:
-            drop_path(document, path)
+    edits, drops = EDITS.get(service, {}), DROPS.get(service, {})
+    sets = edits[kind](now_s) if kind in edits else options["fields"] if kind == "set" else {}
+    for path, value in sets.items():
+        set_path(document, path, value)
+    for path in drops.get(kind, options["fields"] if kind == "drop" else []):
+        drop_path(document, path)
     return replace(answer, document=document, body=answer.render(document))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import ssl
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -14,23 +12,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from cloud import control
 from cloud import world as contents
 from cloud.answers import Answer, Refused, Service
+from cloud.clusters import Clusters
 from cloud.ecr import Ecr
 from cloud.faults import Delivery, Faults, changed
 from cloud.hosts import parse
+from cloud.iam import Policy
 from cloud.issuer import IssuerService
 from cloud.jwks import KeySets
 from cloud.records import Journal, Request
 from cloud.registry import Registry
-from cloud.server import House
+from cloud.server import DEAD_ENDS, House
 from cloud.sts import Sts
 from cloud.tls import LOOPBACK_NAMES, MODES, Authority
-from cloud.tokens import Issuer, altered, compact, pod_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from cloud.tokens import SigningKey
     from cloud.world import Provider, Repository, Role, World
 
 
@@ -51,7 +49,7 @@ class Endpoints(NamedTuple):
     ca_file: str
 
 
-class Cloud:
+class Cloud(Clusters):
     """One local cloud. Use as a context manager, or `start` and `stop`."""
 
     def __init__(self, state_dir: str | Path | None = None, now: Callable[[], float] = time.time) -> None:
@@ -64,7 +62,6 @@ class Cloud:
         self._own_dir = state_dir is None
         self.state_dir = Path(tempfile.mkdtemp(prefix="cloud-")) if state_dir is None else Path(state_dir)
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        self._now = now
         self.skew_s = 0.0
         self.journal = Journal()
         self.authority = Authority(self.state_dir)
@@ -77,16 +74,14 @@ class Cloud:
             "elsewhere_tls": self._house.door("elsewhere", tls=True),
             "control": self._house.door("control"),
         }
-        self.issuers: dict[str, Issuer] = {}
-        self._lock = threading.Lock()
+        super().__init__(f"https://127.0.0.1:{self._doors['https'].port}", now)
         self._furnish()
 
     def _furnish(self) -> None:
         """Make services over a new default world."""
         self.world: World = contents.World()
-        self.issuers.clear()
-        issuer = self.add_issuer(contents.CLUSTER)
-        self.world.furnish(issuer)
+        self.restore_issuers()
+        self.world.furnish(self.issuer)
         self.keys = KeySets(self._client_context)
         self.sts = Sts(self.world, self.keys, self.now)
         self.ecr = Ecr(self.world, self.now)
@@ -189,7 +184,7 @@ class Cloud:
                 status, message = service.errors.get(refused.code, (400, ""))
                 answer = service.refusal(request, refused.code, status, refused.message or message)
         for fault in struck.changes:
-            answer = changed(answer, fault, self.now())
+            answer = changed(service.name, answer, fault, self.now())
         return answer, struck.delivery
 
     # --- faults and records
@@ -243,80 +238,12 @@ class Cloud:
         return self.journal.wait_for(where, count, timeout_s)
 
     def reset(self) -> None:
-        """The default world again: no faults, no records, no skew, good certificates, new keys."""
+        """The default world again: no faults, no records, no skew, good certificates, no rotated keys."""
         self.faults.clear()
         self.journal.clear()
         self.skew_s = 0.0
         self.authority.mode = "good"
         self._furnish()
-
-    # --- the cluster
-
-    @property
-    def issuer(self) -> str:
-        """The URL of the default cluster's issuer."""
-        return self.issuers[contents.CLUSTER].url
-
-    def add_issuer(self, name: str) -> str:
-        """Make a further cluster's issuer, with keys of its own; returns its URL."""
-        url = f"https://127.0.0.1:{self._doors['https'].port}/clusters/{name}"
-        self.issuers[name] = Issuer(url)
-        return url
-
-    def rotate_keys(self, cluster: str = contents.CLUSTER, *, keep_old: bool = True) -> None:
-        """Sign with new keys; without `keep_old` no token signed so far is good any more."""
-        self.issuers[cluster].rotate(keep_old=keep_old)
-        if not keep_old:
-            self.keys.forget()
-
-    def jwks(self, cluster: str = contents.CLUSTER) -> dict[str, Any]:
-        """The cluster's key set, as it is published."""
-        return self.issuers[cluster].jwks()
-
-    def mint_token(
-        self,
-        namespace: str = "team-a",
-        service_account: str = "web",
-        *,
-        audience: str | list[str] = contents.AUDIENCE,
-        cluster: str = contents.CLUSTER,
-        lifetime_s: int = 3600,
-        issued_s: int = 0,
-        alg: str = "RS256",
-        key: str = "right",
-        claims: Mapping[str, Any] | None = None,
-        remove: Iterable[str] = (),
-        header: Mapping[str, Any] | None = None,
-        payload: bytes | None = None,
-    ) -> str:
-        """A token as the kubelet would get it for a pod of this service account, or a wrong one.
-
-        Args:
-            namespace: of the pod.
-            service_account: of the pod.
-            audience: the `aud` claim; one audience becomes a list of one, as in Kubernetes.
-            cluster: whose issuer signs.
-            lifetime_s: `exp` minus `iat`; may be negative.
-            issued_s: `iat` and `nbf` relative to now.
-            alg: `RS256`, `ES256`; `none`, or `HS256` with the public key as the secret.
-            key: `right`; `wrong` (never published, under the right key's id); `unknown` (with an id of its own).
-            claims: replace or add top-level claims.
-            remove: claims to leave out: `jti`, `kubernetes.io/pod/uid`.
-            header: replace or add header fields; None removes one.
-            payload: this instead of the claims, whatever it is.
-        """
-        issuer = self.issuers[cluster]
-        issued = int(self._now()) + issued_s
-        document = pod_claims(
-            issuer.url, namespace, service_account, audience=audience, issued_s=issued, lifetime_s=lifetime_s
-        )
-        if payload is None:
-            payload = json.dumps(altered(document, claims or {}, remove), separators=(",", ":")).encode()
-        family = "ES256" if alg == "ES256" else "RS256"
-        signer: SigningKey = issuer.key(family) if key == "right" else issuer.stranger(family)
-        if key == "unknown":
-            header = {"kid": "never-published", **(header or {})}
-        return compact(signer, alg, header or {}, payload)
 
     # --- the accounts
 
@@ -373,6 +300,32 @@ class Cloud:
                     self.world.aliases = {host: (str(at[0]), str(at[1])) for host, at in value.items()}
                 case _:
                     raise ValueError(f"{name!r} is no setting")
+
+    def set_repository(
+        self,
+        name: str,
+        account: str = contents.ACCOUNT,
+        region: str = contents.REGION,
+        *,
+        policy: str | Mapping[str, Any] | None = None,
+        pull_through: bool | None = None,
+        created: bool | None = None,
+    ) -> Repository:
+        """Change a repository, or make one: its resource policy; whether it is fed from upstream, and exists yet."""
+        repository = self.world.repository(name, account, region)
+        if policy is not None:
+            repository.policy = Policy.parse(policy, kind="resource")
+        if pull_through is not None:
+            repository.pull_through = pull_through
+        if created is not None:
+            repository.created = created
+        return repository
+
+    def dead_end(self, kind: str) -> str:
+        """HOST:PORT where nothing is: `refused`, `silent` (accepts, never a byte), `black-hole` (no SYN-ACK)."""
+        if kind not in DEAD_ENDS:
+            raise ValueError(f"{kind!r} is none of {DEAD_ENDS}")
+        return self._house.dead_end(kind)
 
     def certificates(self, mode: str) -> None:
         """Show `good`, `expired`, `wrong-name` or `unknown-ca` certificates from now on."""

@@ -13,6 +13,7 @@ import selectors
 import socket
 import socketserver
 import struct
+import sys
 import threading
 import time
 import traceback
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from cloud.records import Journal
     from cloud.tls import Authority
 
+DEAD_ENDS = ("refused", "silent", "black-hole")
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
+TLS_HANDSHAKE = b"\x16"  # the type of a connection's first record (RFC 8446, section 5.1)
 
 
 class Door(http.server.ThreadingHTTPServer):
@@ -63,6 +66,8 @@ class Door(http.server.ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without `HTTPServer`'s look-up of the host's name, which may ask a name server."""
         socketserver.TCPServer.server_bind(self)
+        # A client that gives up between the select and the accept must not block the one thread that accepts.
+        self.socket.settimeout(1)
         self.server_name, self.server_port = "localhost", self.port
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -80,7 +85,8 @@ class Door(http.server.ThreadingHTTPServer):
             self.house.closed(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep a defect of the cloud itself, so that `Cloud.stop` can raise it."""
+        """Show a defect of the cloud itself, and keep it for `Cloud.stop` to raise."""
+        sys.stderr.write(traceback.format_exc())
         self.house.defects.append(traceback.format_exc())
 
 
@@ -109,6 +115,7 @@ class House:
         self.defects: list[str] = []
         self.stopping = threading.Event()
         self._doors: list[Door] = []
+        self._dead_ends: list[socket.socket] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._wake, self._woken = socket.socketpair()
@@ -137,6 +144,8 @@ class House:
                 connection.shutdown(socket.SHUT_RDWR)
         for door in self._doors:
             door.server_close()
+        for end in self._dead_ends:
+            end.close()
         self._wake.close()
         self._woken.close()
 
@@ -149,6 +158,20 @@ class House:
                 for key, _ in selector.select():
                     if isinstance(key.data, Door):
                         key.data.handle_request()
+
+    def dead_end(self, kind: str) -> str:
+        """HOST:PORT of a socket that is bound but leads nowhere."""
+        end = socket.socket()
+        self._dead_ends.append(end)
+        end.bind(("127.0.0.1", 0))
+        if kind == "silent":
+            end.listen(64)
+        elif kind == "black-hole":
+            # Linux drops the SYN of whoever comes when the queue of a listener is full.
+            end.listen(0)
+            filler = socket.create_connection(end.getsockname())
+            self._dead_ends.append(filler)
+        return f"127.0.0.1:{end.getsockname()[1]}"
 
     def opened(self, connection: socket.socket) -> None:
         """Remember an open connection."""
@@ -189,7 +212,7 @@ class House:
     def request(self, handler: Handler, headers: dict[str, str], body: bytes) -> Request:
         """The request that `handler` has read."""
         request = self._request(handler.door.site, handler.path, headers, tls=handler.tls)
-        parts = urlsplit(handler.path)
+        parts = urlsplit(f"//{handler.path}" if handler.command == "CONNECT" else handler.path)
         authority = parts.netloc or handler.tunnel or headers.get("host", "")
         host, _, port = authority.rpartition(":")
         if not host or not port.isascii() or not port.isdigit():
@@ -251,27 +274,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         house = self.door.house
         request = house.request(self, {name.lower(): value for name, value in self.headers.items()}, b"")
         request.service, request.operation = "proxy", "CONNECT"
-        request.host, _, port = self.path.rpartition(":")
-        request.port, request.status = int(port), 200
-        house.journal.add(request)
-        if self.door.site != "proxy":
+        if self.door.site != "proxy" or request.port is None:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
             return
+        request.status = 200
+        house.journal.add(request)
         self.connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         self.tunnel = self.path
-        if request.port == 80:
+        self.close_connection = False
+        if self.connection.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE:
             return
         self.connection = house.handshake(self.connection, "proxy")
         self.tls = True
         self.rfile = self.connection.makefile("rb", self.rbufsize)
-        self.close_connection = False
+        self.wfile = self.connection.makefile("wb", 0)
 
     def _body(self, headers: dict[str, str]) -> bytes | None:
         """The request's body; None when it can't be read and the client was told so."""
         if "transfer-encoding" in headers:
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
             return None
-        length = int(headers.get("content-length", "0"))
+        stated = headers.get("content-length", "0")
+        if not stated.isascii() or not stated.isdigit():
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return None
+        length = int(stated)
         if length > BODY_LIMIT_BYTES:
             self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None

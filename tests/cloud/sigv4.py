@@ -7,7 +7,6 @@ texts are those of AWS's JSON services; the order of the checks is theirs as wel
 from __future__ import annotations
 
 import calendar
-import hmac
 import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,14 +61,12 @@ def verified(world: World, request: Request, service: str, region: str | None, n
             f"Credential should be scoped to a valid region, not '{parsed.region}'.",
         )
     session = world.sessions.get(parsed.access_key)
-    if session is None or not hmac.compare_digest(session.token, request.headers.get("x-amz-security-token", "")):
+    if session is None or session.token != request.headers.get("x-amz-security-token"):
         raise Refused("UnrecognizedClientException")
     if not {"host", "x-amz-date", "x-amz-security-token"} <= set(parsed.signed):
         raise Refused("InvalidSignatureException", "'Host' or an x-amz-* header must be a 'SignedHeader' in the AWS "
                       "Authorization.")  # fmt: skip
-    if parsed.date != stamp[:8] or not hmac.compare_digest(
-        _expected(parsed, session, request, stamp), parsed.signature
-    ):
+    if parsed.date != stamp[:8] or _expected(parsed, session, request, stamp) != parsed.signature:
         raise Refused("InvalidSignatureException")
     if now_s >= session.expires_s:
         raise Refused("ExpiredTokenException")
@@ -112,9 +109,10 @@ def _expected(parsed: Signature, session: Session, request: Request, stamp: str)
 
     # Every payload is hashed over plain HTTP and, in ECR, over TLS too.
     headers = {name: request.headers[name] for name in parsed.signed if name in request.headers}
+    query = f"?{request.query}" if request.query else ""
     signed = AWSRequest(
         method=request.method,
-        url=f"http://{headers.get('host', '')}{request.target}",
+        url=f"http://{headers.get('host', '')}{request.path}{query}",
         headers=headers,
         data=request.body,
     )

@@ -38,6 +38,7 @@ _PARAMETERS = {
     "Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken", "Policy", "DurationSeconds",
 }  # fmt: skip
 _ROLE_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/[\x21-\x7e]+")
+_NOT_READ = "A claim of the ID Token has a type that it can't have"
 _POLICY_CHARACTERS = re.compile(r"[\x09\x0a\x0d\x20-\xff]+")
 
 # parameter -> (shortest, longest, pattern)
@@ -162,7 +163,7 @@ class Sts:
             raise Refused(
                 "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             )
-        audience = claims["aud"] if isinstance(claims["aud"], str) else claims["aud"][0]
+        audience = _audiences(claims)[0]
         session = Session(
             random_id("ASIA"), secrets.token_urlsafe(30), secrets.token_urlsafe(480), self._now() + duration_s,
             role.arn, parameters["RoleSessionName"], policy, policy_text, claims["sub"], audience,
@@ -207,6 +208,8 @@ class Sts:
         for name in ("sub", "aud", "exp", "iat"):
             if not claims.get(name):
                 raise Refused("InvalidIdentityToken", f"Missing a required claim: {name}")
+        if not isinstance(claims["sub"], str) or not _audiences(claims):
+            raise Refused("InvalidIdentityToken", _NOT_READ)
         if not all(type(claims.get(name, 0)) is int for name in ("exp", "iat", "nbf")):
             raise Refused("InvalidIdentityToken", "The ID Token's timestamps must be integers")
         now_s = int(self._now())
@@ -242,7 +245,8 @@ def _headers(rid: str) -> dict[str, str]:
 
 def _audiences(claims: Mapping[str, Any]) -> list[str]:
     audience = claims["aud"]
-    return [audience] if isinstance(audience, str) else [item for item in audience if isinstance(item, str)]
+    items = audience if isinstance(audience, list) else [audience]
+    return [item for item in items if isinstance(item, str)]
 
 
 def _trusted(role: Role, provider: Provider, claims: Mapping[str, Any]) -> bool:

@@ -90,6 +90,7 @@ class Issuer:
     def __init__(self, url: str) -> None:
         """Make an issuer whose `iss` claim is `url`."""
         self.url = url
+        self.rotated = False
         self._keys: dict[str, SigningKey] = {}
         self._old: list[SigningKey] = []
         self._strangers: dict[str, SigningKey] = {}
@@ -108,6 +109,7 @@ class Issuer:
 
     def rotate(self, *, keep_old: bool) -> None:
         """Sign with new keys from now on; the old ones stay published or not."""
+        self.rotated = True
         self._old = [*self._old, *self._keys.values()] if keep_old else []
         self._keys = {}
 
