@@ -75,6 +75,23 @@ CODES: dict[str, tuple[int, str, str]] = {
         " or configure it as [[ecr.alias]] or in gcr.hosts",
     ),
     # --- configuration
+    "config-missing": (BAD_INPUT, "", "write it, config/minimal.toml shows the least, or name another one by --config"),
+    "config-unreadable": (BAD_INPUT, "", "it must be a regular file that the user who runs pullpass may read"),
+    "config-permissions": (
+        BAD_INPUT,
+        "",
+        "it decides who gets which credential: let root (or the user who runs pullpass) own it, and nobody else write it",
+    ),
+    "config-invalid": (
+        BAD_INPUT,
+        "",
+        "config/pullpass.toml shows every key; `pullpass explain` checks without any network",
+    ),
+    "config-runtime-moved": (
+        BAD_INPUT,
+        "",
+        "run `pullpass install` again, so that the launchers know the new directory",
+    ),
     "jwks-file": (BAD_INPUT, "", "node.jwks must name a file of at most 1 MiB that only root, or this user, may write"),
     "jwks-keys": (BAD_INPUT, "", "write the API server's /openid/v1/jwks to it, unchanged"),
     "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),

@@ -1,113 +1,51 @@
-"""The operator's configuration: the values, and how a run gets at them."""
+"""The operator's configuration: the values, and how a run gets at them.
+
+Rules:
+
+* The TOML file is the only source of truth. It is checked strictly (`schema`), and its checked form is kept in the
+  runtime directory (`compiled`), stamped with what tells one state of the file from another; so a run that finds
+  nothing changed parses no TOML.
+* A configuration that fails its check is never replaced by an older compiled one.
+* That the compiled form can't be kept (read-only file system, foreign directory) is no error: the run is slower.
+* Only `PullpassError` comes out of here, with a code of the section "configuration" and exit status 2.
+
+Example:
+    config = load("/etc/pullpass/config.toml", runtime="/run/pullpass")
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pullpass.config import compiled
+from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
+from pullpass.errors import PullpassError, outside
+
+__all__ = ["Alias", "Approval", "Audit", "Config", "Ecr", "Gcr", "Grant", "Node", "Paths", "load"]
 
 
-class Node(NamedTuple):
-    """`[node]`."""
+def load(path: str, *, runtime: str | None = None) -> Config:
+    """The validated configuration at `path`.
 
-    cluster: str
-    issuers: tuple[str, ...]
-    jwks: str  # path, or ""
-    deadline_s: float
-    ca_bundle: str  # path, or ""
+    Args:
+        path: the TOML file.
+        runtime: the runtime directory that a launcher was installed for, where the compiled form is kept; None for
+            people's commands, which read the TOML.
 
-
-class Paths(NamedTuple):
-    """`[paths]`."""
-
-    state: str
-    runtime: str
-    kubelet: str
-
-
-class Approval(NamedTuple):
-    """`[approval]`, all durations in seconds."""
-
-    max_age_s: float
-    recheck_s: float
-    margin_s: float
-    min_life_s: float
-    outage_s: float
-    denied_for_s: float
-
-
-class Audit(NamedTuple):
-    """`[audit]`."""
-
-    keep_s: float
-    when_full: str
-
-
-class Alias(NamedTuple):
-    """`[[ecr.alias]]`."""
-
-    host: str
-    account: str
-    region: str
-
-
-class Ecr(NamedTuple):
-    """`[ecr]`; endpoints are base URLs or ""."""
-
-    audience: str
-    scope: str
-    session_duration_s: int
-    sts_endpoint: str
-    ecr_endpoint: str
-    ecr_public_endpoint: str
-    aliases: tuple[Alias, ...]
-
-
-class Gcr(NamedTuple):
-    """`[gcr]`; URLs are "" where the default holds."""
-
-    audience: str
-    provider: str
-    oauth_scope: str
-    token_url: str
-    iam_credentials_url: str
-    universe_domain: str
-    token_lifetime_s: int
-    hosts: tuple[str, ...]
-
-
-class Grant(NamedTuple):
-    """One `[[grant]]`.
-
-    Attributes:
-        name: for audit and explain.
-        service_accounts: `namespace/name` globs; empty when `node`.
-        images: `host/path` globs.
-        node: matches requests without a token, and only those.
-        identity: a template, `principal`, `node`, `anonymous` or `refuse`; "" when an annotation chooses.
-        annotations: keys of the annotations that may choose, in order; empty when `identity` is given.
-        allow: templates of the identities an annotation may choose.
-        via: template of a second hop, or "".
-        pull_through: whether pull-through-cache actions are added to the session policy.
+    Raises:
+        PullpassError: `config-missing`, `config-unreadable`, `config-permissions`, `config-invalid`, or
+            `config-runtime-moved` when `runtime` is not the one in the file.
     """
+    config = None if runtime is None else compiled.read(path, runtime)
+    if config is None:
+        from pullpass.config import schema, source  # noqa: PLC0415 - tomllib and re, only when the file has changed
 
-    name: str
-    service_accounts: tuple[str, ...]
-    images: tuple[str, ...]
-    node: bool
-    identity: str
-    annotations: tuple[str, ...]
-    allow: tuple[str, ...]
-    via: str
-    pull_through: bool
-
-
-class Config(NamedTuple):
-    """The whole of a validated configuration."""
-
-    node: Node
-    paths: Paths
-    approval: Approval
-    unmatched: str
-    audit: Audit
-    ecr: Ecr | None
-    gcr: Gcr | None
-    grants: tuple[Grant, ...]
+        document, status = source.read(path)
+        config = schema.check(document, path)
+        if runtime is not None and runtime == config.paths.runtime:
+            compiled.write(path, runtime, status, config)
+    if runtime is not None and runtime != config.paths.runtime:
+        raise PullpassError(
+            "config-runtime-moved",
+            f"{outside(path)}: paths.runtime is {outside(config.paths.runtime)}, "
+            f"and this launcher was installed for {outside(runtime)}",
+        )
+    return config
