@@ -75,17 +75,21 @@ CODES: dict[str, tuple[int, str, str]] = {
         " or configure it as [[ecr.alias]] or in gcr.hosts",
     ),
     # --- configuration
-    "config-missing": (BAD_INPUT, "", "write it, config/minimal.toml shows the least, or name another one by --config"),
+    "config-missing": (
+        BAD_INPUT,
+        "",
+        "write it (config/minimal.toml in the source shows the least), or name another one by --config",
+    ),
     "config-unreadable": (BAD_INPUT, "", "it must be a regular file that the user who runs pullpass may read"),
     "config-permissions": (
         BAD_INPUT,
         "",
-        "it decides who gets which credential: let root (or the user who runs pullpass) own it, and nobody else write it",
+        "it decides who gets which credential: it must belong to root or the user who runs pullpass, and to nobody else",
     ),
     "config-invalid": (
         BAD_INPUT,
         "",
-        "config/pullpass.toml shows every key; `pullpass explain` checks without any network",
+        "config/pullpass.toml in the source shows every key; `pullpass explain` checks without any network",
     ),
     "config-runtime-moved": (
         BAD_INPUT,
