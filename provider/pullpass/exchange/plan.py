@@ -103,7 +103,7 @@ def make(subject: Subject | None, target: Target, decision: Decision, config: Co
         config: the operator's configuration.
 
     Raises:
-        PullpassError: `not-available`, `role-partition`, `repository-name` or `session-policy`.
+        PullpassError: `not-available`, `identity-invalid`, `role-partition`, `repository-name` or `session-policy`.
     """
     if target.kind != registry.ECR or config.ecr is None:
         raise _not_available(f"a credential for {outside(target.image)} ({target.kind})")
@@ -119,7 +119,14 @@ def _not_available(what: str) -> PullpassError:
 
 
 def _plan_ecr(subject: Subject, target: Target, decision: Decision, config: Config, ecr: Ecr) -> Plan:
-    role = registry.parse_role(decision.identity)
+    try:
+        role = registry.parse_role(decision.identity)
+    except ValueError as error:  # a template with a long namespace in it, say
+        raise PullpassError(
+            "identity-invalid",
+            f"grant {outside(decision.grant)!r} gives {outside(decision.identity)!r}, which names no role: {error}",
+            "choose a shorter template, or give this service account a grant of its own",
+        ) from None
     if role.partition != target.partition:
         raise PullpassError(
             "role-partition",

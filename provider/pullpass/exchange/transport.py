@@ -64,7 +64,11 @@ class Answer(NamedTuple):
 
 
 class Transport:
-    """Sends requests within a deadline."""
+    """Sends requests within a deadline.
+
+    Attributes:
+        answered: the newest answer in a few words, for the error of whoever can't read it; "" before there is one.
+    """
 
     def __init__(self, deadline: Deadline, clock: Clock, ca_bundle: str) -> None:
         """Prepare; nothing is opened.
@@ -78,6 +82,7 @@ class Transport:
         self._clock = clock
         self._ca_bundle = ca_bundle
         self._context: ssl.SSLContext | None = None
+        self.answered = ""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send one request, once.
@@ -103,7 +108,10 @@ class Transport:
             connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, dict(headers))
             response = connection.getresponse()
             _check_status(response, parts)
-            return Answer(response.status, response.getheaders(), self._read(response, parts, end_s))
+            body = self._read(response, parts, end_s)
+            kind = outside(response.getheader("Content-Type", "no type"), 64)
+            self.answered = f"{_host(parts)}'s answer (HTTP status {response.status}, {kind}, {len(body)} bytes)"
+            return Answer(response.status, response.getheaders(), body)
         except ssl.SSLCertVerificationError as error:
             raise PullpassError("cloud-tls", f"{_host(parts)}: {outside(error.verify_message)}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -153,8 +161,9 @@ def _check_status(response: http.client.HTTPResponse, parts: SplitResult) -> Non
     if status >= 500:
         raise PullpassError("cloud-failing", f"{_host(parts)} answered with HTTP status {status}")
     if 300 <= status < 400:
-        where = urlsplit(response.getheader("Location", "")).netloc or "no other host"
-        raise PullpassError("cloud-redirect", f"{_host(parts)} answered with HTTP status {status}, to {outside(where)}")
+        # Without its query, where a service may have put what it was sent.
+        where = outside(response.getheader("Location", "nowhere").partition("?")[0], 128)
+        raise PullpassError("cloud-redirect", f"{_host(parts)} answered with HTTP status {status}, to {where}")
 
 
 def _describe(error: OSError | http.client.HTTPException) -> str:
