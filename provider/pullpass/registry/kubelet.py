@@ -88,6 +88,8 @@ def _parse(text: str) -> tuple[list[str], str, str]:
     if host.startswith("["):
         name, bracket, port = host.partition("]:")
         return (name[1:] if bracket else host).split("."), port, path
+    if "]" in host:  # Go's SplitHostPort fails, and the kubelet takes the whole for the host
+        return host.split("."), "", path
     name, _, port = host.partition(":")
     return name.split("."), port, path
 
