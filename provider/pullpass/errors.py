@@ -71,8 +71,10 @@ CODES: dict[str, tuple[int, str, str]] = {
     "registry-unknown": (
         REFUSED,
         "",
-        "pullpass serves ECR, ECR Public, Google's registries and configured names: take this host out of matchImages,"
-        " or configure it as [[ecr.alias]] or in gcr.hosts",
+        (
+            "pullpass serves ECR, ECR Public, Google's registries and configured names: take this host out of matchImages,"
+            " or configure it as [[ecr.alias]] or in gcr.hosts"
+        ),
     ),
     # --- configuration
     "config-missing": (
@@ -84,7 +86,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "config-permissions": (
         BAD_INPUT,
         "",
-        "it decides who gets which credential: it must belong to root or the user who runs pullpass, and to nobody else",
+        "it decides who gets which credential: only root, or the user who runs pullpass, may own and write it",
     ),
     "config-invalid": (
         BAD_INPUT,
