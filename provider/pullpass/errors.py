@@ -72,8 +72,8 @@ CODES: dict[str, tuple[int, str, str]] = {
         REFUSED,
         "",
         (
-            "pullpass serves ECR, ECR Public, Google's registries and configured names: take this host out of matchImages,"
-            " or configure it as [[ecr.alias]] or in gcr.hosts"
+            "pullpass serves ECR, ECR Public, Google's registries and configured names: take this host out of"
+            " matchImages, or configure it as [[ecr.alias]] or in gcr.hosts"
         ),
     ),
     # --- configuration
