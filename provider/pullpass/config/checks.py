@@ -58,10 +58,12 @@ class Check(NamedTuple):
     Attributes:
         expected: the form, in words that fit after "expected".
         read: returns the value as the program uses it, or raises `Wrong`.
+        keys: of a table, or of the tables in an array: their keys.
     """
 
     expected: str
     read: Callable[[object], Any]
+    keys: Mapping[str, Key] = {}
 
 
 class Key(NamedTuple):
@@ -246,7 +248,7 @@ def each(check: Check, *, unique: str = "") -> Check:
             raise Wrong(*findings)
         return tuple(elements)
 
-    return Check(expected, read)
+    return Check(expected, read, check.keys)
 
 
 def one_or_each(check: Check) -> Check:
@@ -301,4 +303,4 @@ def table(expected: str, make: Callable[..., Any], keys: Mapping[str, Key], *rul
             raise Wrong(*findings)
         return record
 
-    return Check(expected, read)
+    return Check(expected, read, keys)

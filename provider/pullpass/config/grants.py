@@ -125,7 +125,7 @@ GRANT = table(
         "service_accounts": Key("service_accounts", SERVICE_ACCOUNTS, ()),
         "images": Key("images", IMAGES),
         "node": Key("node", BOOLEAN, default=False),
-        "identity": Key("identity", Check(_FIXED.expected, _read_identity)),
+        "identity": Key("identity", Check(_FIXED.expected, _read_identity, _CHOSEN.keys)),
         "via": Key("via", ROLE, ""),
         "pull_through": Key("pull_through", BOOLEAN, default=False),
     },
