@@ -177,4 +177,6 @@ def verify(found: Found, deps: Deps) -> None:
 def _exchange(found: Found, deps: Deps, deadline: Deadline) -> Credential:
     assert found.plan is not None and found.request is not None and found.request.token is not None  # noqa: S101, PT018
     exchanger = deps.load(found.plan.kind)
-    return exchanger(found.plan, found.request.token, deadline, deps.clock)
+    credential = exchanger(found.plan, found.request.token, deadline, deps.clock)
+    request.check_echo(credential, found.request.token)
+    return credential

@@ -30,6 +30,7 @@ class FakeCloud:
     def __init__(self, life_s: float = 12 * HOUR_S, session_s: float = HOUR_S, takes_s: float = 0.0) -> None:
         self.life_s, self.session_s, self.takes_s = life_s, session_s, takes_s
         self.failure: Exception | None = None
+        self.password = "pass word"
         self.asked: list[tuple[str, Plan, str, float]] = []
 
     def load(self, kind: str) -> Callable[..., Credential]:
@@ -41,7 +42,8 @@ class FakeCloud:
             clock.sleep(self.takes_s)
             if self.failure:
                 raise self.failure
-            return Credential("AWS", Secret("pass word"), now_s + self.life_s, now_s + self.session_s, "arn", "A", ())
+            ends_s = (now_s + self.life_s, now_s + self.session_s)
+            return Credential("AWS", Secret(self.password), *ends_s, "arn", "A", ())
 
         return exchange
 
@@ -117,6 +119,17 @@ def test_an_approval_is_dated_before_the_exchange_and_the_life_counted_after_it(
     assert answer.status == 4
     assert answer.stderr.startswith(b"pullpass: credential-too-short: the cloud's fresh credential ends in 20s")
     assert Run(cloud=FakeCloud(session_s=60, takes_s=30)).serve(request()).status == 0
+
+
+def test_a_password_that_is_the_token_never_leaves() -> None:
+    """A cloud that gives back what it was sent would hand a pod's identity to a registry."""
+    cloud = FakeCloud()
+    token = make_token()
+    cloud.password = f"x{token}"
+    answer = Run(cloud=cloud).serve(make_request(token))
+    assert (answer.status, answer.stdout) == (4, b"")
+    assert answer.stderr.startswith(b"pullpass: credential-echo: ")
+    assert token.encode() not in answer.stderr
 
 
 def test_anonymous_is_an_answer_without_a_credential() -> None:
