@@ -1,0 +1,115 @@
+"""Exchanges against the local cloud, in this process, over real sockets."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloud import role_arn
+from factories import make_config, make_ecr, make_subject, make_target
+from pullpass import exchange
+from pullpass.clock import Deadline, SystemClock
+from pullpass.errors import PullpassError
+from pullpass.exchange import aws, plan
+from pullpass.policy import Decision
+from pullpass.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloud import Cloud
+    from pullpass.exchange import Credential
+    from pullpass.exchange.plan import Plan
+
+ROLE = role_arn("pull-team-a")
+# As long as no server hangs, nothing waits for it.
+LONG_S = 30.0
+# For servers that never answer: enough for two attempts.
+SHORT_S = 2.0
+
+
+class ImpatientClock(SystemClock):
+    """The machine's clock, which does not wait between attempts.
+
+    Attributes:
+        slept: how long it was asked to sleep, each time.
+        between: called instead of sleeping.
+    """
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.between: Callable[[], None] = lambda: None
+
+    def sleep(self, duration_s: float) -> None:
+        """Note the wait."""
+        self.slept.append(duration_s)
+        self.between()
+
+
+def make_plan(cloud: Cloud, *, tls: bool = False, **fields: Any) -> Plan:
+    """The plan for team-a/web and its image at the local cloud.
+
+    Args:
+        cloud: whose endpoints are configured.
+        tls: over TLS, trusting the cloud's CA.
+        fields: of [ecr], of the target, of the decision, or `namespace` and `ca_bundle`.
+    """
+    at = cloud.endpoints
+    section = {"sts_endpoint": at.sts_tls if tls else at.sts, "ecr_endpoint": at.ecr_tls if tls else at.ecr}
+    section |= {name: fields.pop(name) for name in list(fields) if name in make_ecr()._fields}
+    ca_bundle = fields.pop("ca_bundle", at.ca_file if tls else "")
+    subject = make_subject(namespace=fields.pop("namespace", "team-a"))
+    target = make_target(**{name: fields.pop(name) for name in list(fields) if name in make_target()._fields})
+    decision = Decision("team images", ROLE, "", pull_through=False)._replace(**fields)
+    config = make_config(ecr=make_ecr(**section))
+    config = config._replace(node=config.node._replace(ca_bundle=ca_bundle))
+    return plan.make(subject, target, decision, config)
+
+
+def run(
+    cloud: Cloud,
+    planned: Plan | None = None,
+    *,
+    token: str | None = None,
+    deadline_s: float = LONG_S,
+    clock: ImpatientClock | None = None,
+) -> Credential:
+    """Exchange a token of team-a/web, with the shortest waits there are."""
+    clock = clock or ImpatientClock()
+    token = cloud.mint_token() if token is None else token
+    exchanger = exchange.load("ecr")
+    assert exchanger is aws.exchange
+    deadline = Deadline(clock, deadline_s)
+    return aws.exchange(planned or make_plan(cloud), Secret(token), deadline, clock, jitter=lambda: 0.0)
+
+
+def refused(
+    cloud: Cloud,
+    planned: Plan | None = None,
+    *,
+    token: str | None = None,
+    deadline_s: float = LONG_S,
+    clock: ImpatientClock | None = None,
+) -> PullpassError:
+    """The error of an exchange that fails, after a look for secrets in it."""
+    token = cloud.mint_token() if token is None else token
+    started_s = time.monotonic()
+    with pytest.raises(PullpassError) as caught:
+        run(cloud, planned, token=token, deadline_s=deadline_s, clock=clock)
+    error = caught.value
+    assert time.monotonic() - started_s < deadline_s + 5, "it outlasted its deadline"
+    assert error.__cause__ is None, "a chained error would be printed with its text"
+    for secret in secrets_of(cloud, token):
+        assert secret not in error.line()
+    assert error.line().isprintable()
+    return error
+
+
+def secrets_of(cloud: Cloud, token: str) -> list[str]:
+    """Everything that must not be seen: the token and its parts, what STS and ECR issued."""
+    found = [part for part in (token, *token.split(".")) if part]
+    for session in cloud.world.sessions.values():
+        found += [session.secret_key, session.token]
+    return [*found, *cloud.world.passwords]
