@@ -17,6 +17,7 @@ from itertools import pairwise
 
 from pullpass.registry.aws import parse_role
 from pullpass.registry.google import is_service_account_email
+from pullpass.registry.image import check_host
 from pullpass.registry.kubelet import star_matches
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ PLACEHOLDERS = {"namespace": _LABEL, "cluster": _LABEL, "service_account": _LABE
 
 PRINCIPAL = "principal"
 
+_DIGITS = frozenset("0123456789")
 _IMAGE = _LABEL | frozenset("._*")
 _SAMPLE = dict.fromkeys(PLACEHOLDERS, "a")
 
@@ -132,7 +134,9 @@ def check_image_glob(glob: str) -> None:
     name, colon, port = host.partition(":")
     if not name.strip("*"):
         raise ValueError("it names no host")
-    if not (_LABEL | frozenset(".*")).issuperset(name) or (colon and not port.isdecimal()):
+    if "*" not in host:
+        check_host(host)
+    elif not (_LABEL | frozenset(".*")).issuperset(name) or (colon and not (port and _DIGITS.issuperset(port))):
         raise ValueError("its host is not a host name in lower case, with * where it is left open")
     _check_segments(path, _IMAGE, "lower-case letters, digits, . _ - and * (a grant is for all tags and digests)")
 
