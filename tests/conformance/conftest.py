@@ -1,0 +1,36 @@
+"""Fixtures of the conformance suites. Without Go they fail, they do not skip: an agreement not tested is none."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.build import build
+from conformance.kubelet import Kubelet
+from conformance.rig import Rig
+from conformance.scripted import provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def kubelet_program() -> str:
+    """The built Go program."""
+    return build("kubelet-plugins")
+
+
+@pytest.fixture
+def new_kubelet(kubelet_program: str) -> Iterator[Callable[..., Kubelet]]:
+    """Starts kubelets, with the arguments of `Kubelet` after the program, and ends them after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(Kubelet(kubelet_program, *args, **kwargs))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, new_kubelet: Callable[..., Kubelet]) -> Callable[..., Rig]:
+    """Makes a `Rig` from provider entries; without any, one for `r.io` without token attributes."""
+    return lambda *providers, **more: Rig(tmp_path, new_kubelet, providers or [provider()], **more)
