@@ -65,7 +65,7 @@ class Clusters:
         claims: Mapping[str, Any] | None = None,
         remove: Iterable[str] = (),
         header: Mapping[str, Any] | None = None,
-        payload: bytes | None = None,
+        payload: bytes | str | None = None,
     ) -> str:
         """A token as the kubelet would get it for a pod of this service account, or a wrong one.
 
@@ -89,12 +89,13 @@ class Clusters:
             issuer.url, namespace, service_account, audience=audience, issued_s=issued, lifetime_s=lifetime_s
         )
         if payload is None:
-            payload = json.dumps(altered(document, claims or {}, remove), separators=(",", ":")).encode()
+            payload = json.dumps(altered(document, claims or {}, remove), separators=(",", ":"))
+        signed = payload.encode() if isinstance(payload, str) else payload
         family = "ES256" if alg == "ES256" else "RS256"
         signer: SigningKey = issuer.key(family) if key == "right" else issuer.stranger(family)
         if key == "unknown":
             header = {"kid": "never-published", **(header or {})}
-        return compact(signer, alg, header or {}, payload)
+        return compact(signer, alg, header or {}, signed)
 
     def restore_issuers(self) -> None:
         """The default issuer alone.

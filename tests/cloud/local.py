@@ -98,11 +98,13 @@ class Cloud(Clusters):
         return self
 
     def stop(self) -> None:
-        """Stop serving, at once, whatever hangs.
+        """Stop serving, at once, whatever hangs; a second time it does nothing.
 
         Raises:
             RuntimeError: the cloud itself had a defect while it served.
         """
+        if self._house.stopping.is_set():
+            return
         self._house.stopping.set()
         self.faults.clear()
         self._house.close()

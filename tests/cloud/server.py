@@ -81,6 +81,8 @@ class Door(http.server.ThreadingHTTPServer):
             Handler(connection, client_address, self)
         except OSError:  # ssl.SSLError is one; a failed handshake stands in the journal
             pass
+        except Exception:  # noqa: BLE001 - whatever it is, it is noted before the client sees the connection end
+            self.handle_error(request, client_address)
         finally:
             self.house.closed(connection)
 
