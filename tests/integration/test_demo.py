@@ -1,0 +1,336 @@
+"""The demo: its story is true, it notices when it is not, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloud import ACCOUNT
+from demo import clients
+from demo.__main__ import perform, run
+from demo.stage import GRANTS, HOST, configuration
+from demo.telling import Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloud import Cloud
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEM_PATH = "/usr/bin:/bin"
+CODES = ["-", "DENIED", "no-grant", "registry-unknown", "token-expired", "token-audience", "identity-not-allowed"]
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+def environment(tmp_path: Path, path: str = SYSTEM_PATH, **more: str) -> dict[str, str]:
+    """What a demo in a process of its own gets; its temporary files go below `tmp_path`."""
+    (tmp_path / "tmp").mkdir()
+    return {"PATH": path, "PYTHONPATH": str(ROOT / "tests"), "TMPDIR": str(tmp_path / "tmp"), **more}
+
+
+def command(*options: str) -> list[str]:
+    """How `scripts/demo` starts it, with the interpreter of the tests."""
+    return [sys.executable, "-P", "-m", "demo", *options]
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    """What lies in the demo's temporary directory."""
+    return sorted(os.listdir(tmp_path / "tmp"))
+
+
+def table(output: str) -> list[list[str]]:
+    """The rows of the table at the end, cell by cell."""
+    head, _, rows = output.partition("\nscene  ")
+    assert head
+    assert rows, output
+    return [re.split(r" {2,}", line) for line in rows.partition("\n\n")[0].splitlines()[1:]]
+
+
+@pytest.mark.parametrize("program", ["skopeo", "http"])
+def test_story(tmp_path: Path, program: str) -> None:
+    """With either client, and proxies and AWS settings that lead astray, all seven scenes are as expected."""
+    if program == "skopeo" and shutil.which("skopeo", path=SYSTEM_PATH) is None:
+        pytest.skip("skopeo is not installed: apt-get install skopeo")
+    astray = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"], NOBODY)
+    astray |= {"no_proxy": "*", "AWS_ENDPOINT_URL": NOBODY, "AWS_PROFILE": "nobody", "PULLPASS_CONFIG": "/nowhere"}
+    variables = environment(tmp_path, SYSTEM_PATH if program == "skopeo" else str(tmp_path), **astray)
+    done = subprocess.run(command(), env=variables, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = table(done.stdout)
+    assert [row[-2:] for row in rows] == [[code, "yes"] for code in CODES]
+    assert [row[0][0] for row in rows] == list("1234567")
+    assert done.stdout.endswith("all 7 scenes as expected\n")
+    assert ("Images are pulled with skopeo version" in " ".join(done.stdout.split())) == (program == "skopeo")
+    assert "would send      sts:AssumeRoleWithWebIdentity" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert left_behind(tmp_path) == []
+
+
+def test_no_secret_is_told(cloud: Cloud, tmp_path: Path) -> None:
+    """Neither the password nor a token nor a session's keys stand in the story or in the document."""
+    story = io.StringIO()
+    document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
+    told = story.getvalue() + json.dumps(document)
+    (password,) = cloud.world.passwords
+    (session,) = cloud.world.sessions.values()
+    token = cloud.last("sts").parameters["WebIdentityToken"]
+    for secret in (password, session.secret_key, session.token, token, token.rpartition(".")[2]):
+        assert secret not in told
+    assert hashlib.sha256(password.encode()).hexdigest()[:12] in told
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text("latin-1")]
+
+
+def test_refusals_show_their_line(cloud: Cloud, tmp_path: Path) -> None:
+    """Each refused scene shows the one line that the kubelet would log."""
+    document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), None)
+    lines = [fact["text"] for row in document["scenes"][2:] for fact in row["facts"] if fact["what"] == "stderr"]
+    assert [re.match(r"pullpass: ([a-z-]+): .+; .+", line)[1] for line in lines] == CODES[2:]  # type: ignore[index]
+
+
+def opened(cloud: Cloud) -> None:
+    """A role that may do everything."""
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    cloud.set_role("pull-team-a", policy={"Version": "2012-10-17", "Statement": [everything]})
+
+
+def as_it_is(cloud: Cloud) -> None:
+    """Nothing is wrong with the cloud."""
+
+
+def faulty(where: str, kind: str, cloud: Cloud) -> None:
+    """Something goes wrong at every request."""
+    cloud.fault(where, kind, times=None)
+
+
+FOR_ALL = f"""
+[[grant]]
+service_accounts = ["*/*"]
+images = ["{HOST}/team-a/**"]
+identity = "arn:aws:iam::{ACCOUNT}:role/pull-team-a"
+"""
+ANY_ROLE = GRANTS.replace(':role/pull-{namespace}"]', ':role/*"]')
+FOREIGN_AUDIENCE: tuple[str, str] = ('audience = "pull.ecr.prod-1"', 'audience = "https://kubernetes.default.svc"')
+
+# What is wrong, what is changed in the cloud, the settings of the configuration, and which scenes must show it.
+WRONG: list[tuple[str, Callable[[Cloud], None], dict[str, str], list[int]]] = [
+    ("nothing", as_it_is, {}, []),
+    ("role-opens-everything", opened, {}, []),
+    ("password-opens-the-registry", opened, {"scope": "registry"}, [2]),
+    ("role-is-gone", lambda cloud: cloud.remove_role("pull-team-a"), {}, [1, 2]),
+    ("everybody-is-granted", as_it_is, {"grants": GRANTS + FOR_ALL}, [3]),
+    ("any-role-is-allowed", as_it_is, {"grants": ANY_ROLE}, [7]),
+    ("registry-fails", partial(faulty, "registry.manifest", "UNKNOWN"), {}, [1, 2]),
+    ("password-is-not-known", partial(faulty, "registry.manifest", "UNAUTHORIZED"), {}, [1, 2]),
+    ("blobs-are-garbage", partial(faulty, "registry.blob", "garbage"), {}, [1]),
+    ("blobs-are-cut", partial(faulty, "registry.blob", "truncate"), {}, [1]),
+]
+
+
+# What concerns the pull is tried with either client, the rest with one.
+CASES = [
+    pytest.param(program, *row[1:], id=f"{row[0]}-{program}")
+    for row in WRONG
+    for program in (["http", "skopeo"] if {1, 2} & set(row[3]) else ["http"])
+]
+
+
+@pytest.mark.parametrize(("program", "spoil", "settings", "scenes"), CASES)
+def test_what_is_wrong_is_noticed(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    spoil: Callable[[Cloud], None],
+    settings: dict[str, str],
+    scenes: list[int],
+) -> None:
+    """The exit status and the scenes concerned tell that policy, cloud or password are not as they should be."""
+    if program == "skopeo" and shutil.which("skopeo") is None:
+        pytest.skip("skopeo is not installed: apt-get install skopeo")
+    if program == "http":
+        monkeypatch.setenv("PATH", "/nowhere")
+
+    def prepare(cloud: Cloud, directory: str) -> str:
+        spoil(cloud)
+        return configuration(cloud, directory, **settings)
+
+    status = run(keep=False, as_json=True, prepare=prepare)
+    document = json.loads(capsys.readouterr().out)
+    surprises = {row["scene"]: row["surprise"] for row in document["scenes"] if not row["asExpected"]}
+    assert list(surprises) == scenes
+    assert all(surprises.values())
+    assert status == (1 if scenes else 0)
+    assert document["asExpected"] == (not scenes)
+
+
+def test_the_audience_is_what_refuses(cloud: Cloud, tmp_path: Path) -> None:
+    """With another audience configured, the scenes that count on the right one are not as expected."""
+    config = configuration(cloud, str(tmp_path)).replace(*FOREIGN_AUDIENCE)
+    document = perform(cloud, str(tmp_path), config, None)
+    assert [row["scene"] for row in document["scenes"] if not row["asExpected"]] == [1, 2, 3, 6, 7]
+
+
+def test_surprises_are_told(cloud: Cloud, tmp_path: Path) -> None:
+    """A scene that is not as expected says so, and why, and so does the end."""
+    cloud.remove_role("pull-team-a")
+    story = io.StringIO()
+    perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
+    told = story.getvalue()
+    assert "not as expected: no answer, but exit status 4 and 'pullpass: aws-sts-denied: " in told
+    assert [row[-1] for row in table(told)] == ["no", "no", "yes", "yes", "yes", "yes", "yes"]
+    assert told.endswith("2 of 7 scenes not as expected\n")
+
+
+def test_keep(tmp_path: Path) -> None:
+    """`--keep` leaves the files, and the command that it prints explains the first scene's request."""
+    done = subprocess.run(command("--keep"), env=environment(tmp_path), capture_output=True, text=True, check=True)
+    (name,) = left_behind(tmp_path)
+    directory = tmp_path / "tmp" / name
+    assert f"kept in {directory};" in done.stdout
+    line = done.stdout.splitlines()[-1]
+    assert line == f"$ pullpass explain --config {directory}/config.toml < {directory}/request.json"
+    assert {"bin", "cloud", "config.toml", "pulled", "request.json"} <= set(os.listdir(directory))
+    pullpass = [sys.executable, "-m", "pullpass", "explain", "--config", str(directory / "config.toml"), "--json"]
+    explained = subprocess.run(
+        pullpass, input=(directory / "request.json").read_bytes(), capture_output=True, check=True
+    )
+    assert json.loads(explained.stdout)["verdict"] == "issue"
+
+
+def test_json(tmp_path: Path) -> None:
+    """`--json` prints one document and no story."""
+    done = subprocess.run(command("--json"), env=environment(tmp_path), capture_output=True, text=True, check=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["asExpected"] is True
+    assert document["kept"] is None
+    assert [row["code"] for row in document["scenes"]] == [None, *CODES[1:]]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It does."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "variables", "coloured"),
+    [
+        (Terminal, {"TERM": "xterm"}, True),
+        (Terminal, {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (Terminal, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (Terminal, {"TERM": "dumb"}, False),
+        (io.StringIO, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colours(stream: type[io.StringIO], variables: dict[str, str], coloured: bool) -> None:
+    """Colours are for terminals, unless NO_COLOR has a value."""
+    out = stream()
+    Teller(out, variables).table([])
+    assert ("\x1b[1m" in out.getvalue()) == coloured
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal in the middle of a pull ends the demo and its client, and leaves no file."""
+    mark = tmp_path / "pid"
+    fake = tmp_path / "skopeo"
+    fake.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exit\necho $$ > {mark}.new\nmv {mark}.new {mark}\nexec sleep 60\n'
+    )
+    fake.chmod(0o755)
+    variables = environment(tmp_path, f"{tmp_path}:{SYSTEM_PATH}")
+    demo = subprocess.Popen(command(), env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not mark.exists():
+        assert demo.poll() is None
+        time.sleep(0.02)
+    assert left_behind(tmp_path)
+    demo.send_signal(number)
+    _, errors = demo.communicate(timeout=30)
+    assert (demo.returncode, errors) == (130, "scripts/demo: interrupted; nothing is left running\n")
+    assert left_behind(tmp_path) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_reader_gone(tmp_path: Path) -> None:
+    """When what reads the story goes away, the demo ends without a traceback and cleans up."""
+    demo = subprocess.Popen(command(), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    demo.stdout.close()
+    errors = demo.stderr.read()
+    demo.stderr.close()
+    assert (demo.wait(timeout=60), errors) == (1, b"")
+    assert left_behind(tmp_path) == []
+
+
+def test_can_not_be_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When `pullpass install` refuses, its own line is handed on, and nothing is left."""
+    from demo.stage import DemoError  # noqa: PLC0415 - used here alone
+
+    with pytest.raises(DemoError, match=r"`pullpass install` failed: pullpass: config-invalid: [^\n]+$"):
+        run(keep=False, as_json=True, prepare=lambda _cloud, _directory: "version = 1\n")
+    assert capsys.readouterr().out == ""
+
+
+BLOB = b"content"
+PART = {"digest": f"sha256:{hashlib.sha256(BLOB).hexdigest()}", "size": len(BLOB)}
+
+
+@pytest.mark.parametrize(
+    ("config", "blob", "complaint"),
+    [
+        (PART, BLOB, None),
+        (PART, b"contenT", "has another digest"),
+        (PART, b"content+", "has 8 bytes and should have 7"),
+        (PART, None, "was not pulled"),
+        (PART | {"size": 8}, BLOB, "has 7 bytes and should have 8"),
+        (PART | {"digest": "sha256:../../etc/passwd"}, BLOB, "no SHA-256 digest"),
+        ({}, BLOB, "no image manifest"),
+    ],
+)
+def test_verification(tmp_path: Path, config: dict[str, Any], blob: bytes | None, complaint: str | None) -> None:
+    """What was pulled is an image only when every blob is there and right."""
+    manifest = json.dumps({"mediaType": clients.MANIFESTS[0], "config": config, "layers": []}).encode()
+    (tmp_path / "manifest.json").write_bytes(manifest)
+    if blob is not None:
+        (tmp_path / PART["digest"].removeprefix("sha256:")).write_bytes(blob)  # type: ignore[attr-defined]
+    if complaint is None:
+        pulled = clients.verify(str(tmp_path))
+        assert pulled == (f"sha256:{hashlib.sha256(manifest).hexdigest()}", 1, len(manifest) + len(BLOB))
+    else:
+        with pytest.raises(clients.PullError, match=complaint):
+            clients.verify(str(tmp_path))
+
+
+@pytest.mark.parametrize(("option", "status"), [("--help", 0), ("-h", 0), ("--verbose", 2), ("now", 2)])
+def test_usage(option: str, status: int) -> None:
+    """Help and a wrong option are answered before anything is made, also where there is no interpreter."""
+    variables = {"PATH": SYSTEM_PATH, "PYTHON": "/nowhere/python"}
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts/demo"), option],
+        env=variables,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    said = done.stdout if status == 0 else done.stderr
+    assert "Usage: bash scripts/demo [--keep] [--json]" in said
+    assert "Example: bash scripts/demo" in said
