@@ -27,25 +27,29 @@ def read(path: str) -> tuple[dict[str, Any], os.stat_result]:
         PullpassError: `config-missing`, `config-unreadable`, `config-permissions`, or `config-invalid` when it is no
             TOML.
     """
-    data, status = _read_bytes(path)
+    data, status, directories = _read_bytes(path)
     _check_owner(path, status, path)
-    # Whoever may write the directory may put another file in this one's place; the file's own owner and mode would be
-    # fine then, if an old configuration is moved back. With a link, that holds at both ends.
-    for directory in sorted({os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}):
-        _check_owner(directory, os.stat(directory), path)
+    for directory, its_status in directories.items():
+        _check_owner(directory, its_status, path)
     return _parse(path, data), status
 
 
-def _read_bytes(path: str) -> tuple[bytes, os.stat_result]:
+def _read_bytes(path: str) -> tuple[bytes, os.stat_result, dict[str, os.stat_result]]:
+    """The file's bytes and status, and the status of the directories that say which file has this name.
+
+    Whoever may write the directory may put another file in this one's place, an old configuration of root's for
+    example, which has the right owner and mode. With a symbolic link, that holds at both ends.
+    """
     try:
-        return files.read_regular(path, LIMIT_BYTES, follow=True)
+        data, status = files.read_regular(path, LIMIT_BYTES, follow=True)
+        directories = {os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}
+        return data, status, {directory: os.stat(directory) for directory in sorted(directories)}
     except (FileNotFoundError, NotADirectoryError):
         raise PullpassError("config-missing", f"{outside(path)} does not exist") from None
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise PullpassError(
-                "config-invalid", f"{outside(path)} is longer than {LIMIT_BYTES} bytes, expected a configuration"
-            ) from None
+            what = f"{outside(path)} is longer than {LIMIT_BYTES} bytes, expected a configuration"
+            raise PullpassError("config-invalid", what) from None
         raise PullpassError("config-unreadable", f"{outside(path)}: {error.strerror}") from None
 
 
