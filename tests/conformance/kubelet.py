@@ -182,7 +182,7 @@ class Kubelet:
             environment: the kubelet's, which its plugins inherit.
             directory: the kubelet's working directory, likewise.
         """
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [program],
             env=dict(environment),

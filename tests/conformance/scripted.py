@@ -71,7 +71,7 @@ class Plugin:
         with open(self.path, "w", encoding="utf-8") as stream:
             # The real interpreter: a path inside a virtual environment may be too long for an interpreter line.
             stream.write(_PROGRAM.format(python=os.path.realpath(sys.executable)))
-        os.chmod(self.path, 0o755)
+        os.chmod(self.path, 0o700)
         self.answer(response())
 
     def answer(

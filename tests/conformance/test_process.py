@@ -1,7 +1,7 @@
 """How the kubelet runs a plugin, and what it makes of its end.
 
-Upstream: k8s.io/kubernetes `pkg/credentialprovider/plugin/plugin.go` (`ExecPlugin`, `runPlugin`, `mergeEnvVars`, the echo
-guard in `provide`) and `metrics.go`.
+Upstream: k8s.io/kubernetes `pkg/credentialprovider/plugin/plugin.go` (`ExecPlugin`, `runPlugin`, `mergeEnvVars`, the
+echo guard in `provide`) and `metrics.go`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def test_failure(rig: Callable[..., Rig]) -> None:
     node.plugin.answer(response(AUTH, duration="10m"), status=3, stderr="pullpass: no-grant: nobody granted it; ask\n")
     seen = node.kubelet.lookup("r.io/app")
     assert seen.credentials == []
-    assert [line.error for line in seen.errors] == [
+    expected = (
         "failed to get credential from external registry credential provider: error execing credential provider plugin "
         "scripted for image r.io/app: exit status 3: pullpass: no-grant: nobody granted it; ask\n"
-    ]
+    )
+    assert [line.error for line in seen.errors] == [expected]
     assert "word" not in seen.errors[0].text()
 
 
@@ -90,9 +91,8 @@ def test_echo_guard(rig: Callable[..., Rig], cache_type: str, key: str, accepted
     passwords = [c.password for c in seen.credentials]
     assert passwords == (["fine", "the-pod's-token"] if accepted else [])
     assert len(node.kubelet.cache_keys("scripted")) == accepted
-    assert (
-        any("returned the service account token as the password" in line.error for line in seen.errors) is not accepted
-    )
+    complaint = "credential provider plugin returned the service account token as the password"
+    assert any(complaint in line.error for line in seen.errors) is not accepted
 
 
 def test_echo_guard_looks_at_passwords_alone(rig: Callable[..., Rig]) -> None:
@@ -126,23 +126,23 @@ def test_the_kubelet_waits_a_minute_and_for_whoever_holds_the_output(
 
     It takes a little over a minute, since the kubelet's limit is fixed.
     """
-    behaviour = {"hangs": {"sleep_s": 90.0}, "leaves-a-child": {"child_s": 62.0}}
+    sleep_s = {"hangs": 90.0, "leaves-a-child": 0.0}
     seen: dict[str, Seen] = {}
     counted: dict[str, dict[str, float]] = {}
 
     def look(name: str) -> None:
         (tmp_path / name).mkdir()
         node = Rig(tmp_path / name, new_kubelet, [provider()])
-        node.plugin.answer(response(AUTH), **behaviour[name])
+        node.plugin.answer(response(AUTH), sleep_s=sleep_s[name], child_s=62.0)
         seen[name] = node.kubelet.lookup("r.io/app")
         counted[name] = node.kubelet.metrics().errors
 
-    threads = [threading.Thread(target=look, args=(name,)) for name in behaviour]
+    threads = [threading.Thread(target=look, args=(name,)) for name in sleep_s]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for name in behaviour:
+    for name in sleep_s:
         assert seen[name].credentials == []
         assert "context deadline exceeded" in seen[name].errors[0].error
         assert counted[name] == {"scripted": 1}

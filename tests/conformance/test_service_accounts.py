@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.kubelet import Account, Call, Pod
+from conformance.kubelet import Call, Pod
 from conformance.scripted import provider, response, token_attributes
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_attribution(rig: Callable[..., Rig]) -> None:
 
 
 def test_attribution_is_by_provider(rig: Callable[..., Rig]) -> None:
-    """A provider without token attributes gives credentials to the whole node, beside one that gives them to the account."""
+    """Beside one that gives to the account, a provider without token attributes gives to the whole node."""
     node = rig(provider("by-account", tokenAttributes=token_attributes()), provider("by-node"))
     for plugin in node.plugins:
         plugin.answer(response({"r.io": (plugin.name, "p")}))
@@ -93,16 +93,16 @@ def test_required_annotations(rig: Callable[..., Rig], annotations: dict[str, st
 
 
 @pytest.mark.parametrize(
-    ("answers", "error"),
+    ("get_error", "token_error", "error"),
     [
-        ({"get_error": "serviceaccounts is forbidden"}, "failed to get service account: serviceaccounts is forbidden"),
-        ({"token_error": "not authorized"}, "failed to get service account token: not authorized"),
+        ("serviceaccounts is forbidden", "", "failed to get service account: serviceaccounts is forbidden"),
+        ("", "not authorized", "failed to get service account token: not authorized"),
     ],
 )
-def test_api_server_refuses(rig: Callable[..., Rig], answers: dict[str, str], error: str) -> None:
+def test_api_server_refuses(rig: Callable[..., Rig], get_error: str, token_error: str, error: str) -> None:
     """The plugin is skipped, with an error that names provider, image, pod and account."""
     node = rig(provider(tokenAttributes=token_attributes()))
-    node.kubelet.service_account(**answers)
+    node.kubelet.service_account(get_error=get_error, token_error=token_error)
     seen = node.kubelet.lookup("r.io/app", Pod())
     assert (seen.credentials, seen.executions) == ([], [])
     assert [line.error for line in seen.errors] == [error]
@@ -137,10 +137,9 @@ def test_gate_off_without_token_attributes(rig: Callable[..., Rig]) -> None:
 
 
 def test_gate_for_records_off(rig: Callable[..., Rig]) -> None:
-    """Without the gate of pull records a credential has neither hash nor owner (`keyring.go`, `NewTrackedAuthConfig`)."""
+    """Without the gate of pull records a credential has no hash and no owner (`NewTrackedAuthConfig`)."""
     node = rig(provider(tokenAttributes=token_attributes()), gates={"KubeletEnsureSecretPulledImages": False})
     node.plugin.answer(response(AUTH))
     node.kubelet.service_account(token="t")
     seen = node.kubelet.lookup("r.io/app", Pod())
     assert [(c.hash, c.account) for c in seen.credentials] == [("", None)]
-    assert Account("", "", "") not in [c.account for c in seen.credentials]
