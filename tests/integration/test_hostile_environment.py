@@ -1,0 +1,244 @@
+"""The SDK's variables, profiles, files and rule sets: all hostile at once, and none has a say.
+
+Each test has its control: what the same environment does to boto3 itself. Without that, a variable that lost its
+meaning in some release would go on being "ignored" here for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.exchanging import make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloud import Cloud
+
+JUNK = "[profile\nnot = an ini file"
+
+OURS = """
+import json, sys
+from pullpass.clock import Deadline, SystemClock
+from pullpass.exchange import load, plan
+from pullpass.secret import Secret
+
+fields, token = json.load(sys.stdin)
+clock = SystemClock()
+credential = load("ecr")(plan.Plan(**fields), Secret(token), Deadline(clock, 30), clock)
+print(credential.principal)
+"""
+# What anybody would write who trusts the SDK.
+CONTROL = """
+import json, sys
+import boto3
+
+fields, token = json.load(sys.stdin)
+sts = boto3.client("sts", region_name=fields["region"], endpoint_url={endpoint}, verify=fields["ca_bundle"])
+sts.assume_role_with_web_identity(
+    RoleArn=fields["identity"], RoleSessionName=fields["session_name"], WebIdentityToken=token
+)
+"""
+
+
+class Trap:
+    """A port that nobody may connect to, over TCP or UDP."""
+
+    def __init__(self) -> None:
+        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.tcp.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", self.port))
+        self.caught: list[bytes] = []
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._accept, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self.tcp.accept()
+            with connection:
+                connection.settimeout(1)
+                try:
+                    self.caught.append(connection.recv(65536))
+                    connection.sendall(b"HTTP/1.1 500 Trapped\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                except OSError:
+                    self.caught.append(b"")
+
+    def _receive(self) -> None:
+        while True:
+            self.caught.append(self.udp.recv(65536))
+
+
+@pytest.fixture(scope="module")
+def set_trap() -> Trap:
+    """One trap, which lives as long as the process."""
+    return Trap()
+
+
+@pytest.fixture
+def trap(set_trap: Trap) -> Iterator[Trap]:
+    """The trap, with nothing in it."""
+    set_trap.caught.clear()
+    yield set_trap
+    set_trap.caught.clear()
+
+
+def breaking(home: Path) -> dict[str, str]:
+    """Variables each of which makes the SDK fail before or while it sends anything."""
+    junk = home / "junk"
+    return {
+        "AWS_PROFILE": "",
+        "AWS_DEFAULT_PROFILE": "no-such-profile",
+        "AWS_CONFIG_FILE": str(junk),
+        "AWS_SHARED_CREDENTIALS_FILE": str(junk),
+        "AWS_MAX_ATTEMPTS": "many",
+        "AWS_RETRY_MODE": "never",
+        "AWS_DEFAULTS_MODE": "unheard-of",
+        "AWS_STS_REGIONAL_ENDPOINTS": "neither",
+        "SSLKEYLOGFILE": str(home / "no-such-directory" / "keys.log"),
+    }
+
+
+def redirecting(home: Path, trap: Trap) -> dict[str, str]:
+    """Variables and files that send requests, or secrets, somewhere else, or say something to the other side."""
+    dot_aws = home / ".aws"
+    dot_aws.mkdir()
+    profile = f"endpoint_url = {trap.url}\nservices = elsewhere\n"
+    services = f"[services elsewhere]\nsts =\n  endpoint_url = {trap.url}\necr =\n  endpoint_url = {trap.url}\n"
+    (dot_aws / "config").write_text(f"[default]\n{profile}use_fips_endpoint = true\n{services}")
+    (dot_aws / "credentials").write_text(
+        "[default]\naws_access_key_id = AKIAHOSTILE\naws_secret_access_key = hostile\n"
+    )
+    for directory in (dot_aws / "models", home / "data"):
+        write_rules(directory, trap.url)
+    return {
+        "AWS_DATA_PATH": str(home / "data"),
+        "AWS_ENDPOINT_URL": trap.url,
+        "AWS_ENDPOINT_URL_STS": trap.url,
+        "AWS_ENDPOINT_URL_ECR": trap.url,
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_ACCESS_KEY_ID": "AKIAHOSTILE",
+        "AWS_SECRET_ACCESS_KEY": "hostile",
+        "AWS_SESSION_TOKEN": "hostile",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token",
+        "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/hostile",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": trap.url,
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": trap.url,
+        "AWS_CSM_ENABLED": "true",
+        "AWS_CSM_HOST": "127.0.0.1",
+        "AWS_CSM_PORT": str(trap.port),
+        "AWS_LAMBDA_FUNCTION_NAME": "hostile",
+        "_X_AMZN_TRACE_ID": "Root=1-hostile",
+        "AWS_EXECUTION_ENV": "hostile",
+        "AWS_SDK_UA_APP_ID": "hostile",
+        "AWS_DEFAULT_REGION": "no region",
+        "AWS_REGION": "no region",
+        "AWS_CA_BUNDLE": "/nonexistent/ca.pem",
+        "REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem",
+        "BOTO_CONFIG": str(dot_aws / "credentials"),
+        "BOTOCORE_EXPERIMENTAL__PLUGINS": "hostile=no_such_module_anywhere",
+        # Not the SDK's, but as good: the endpoints are on loopback, where no proxy is asked.
+        "HTTPS_PROXY": trap.url,
+        "HTTP_PROXY": trap.url,
+        "ALL_PROXY": trap.url,
+        "SSL_CERT_FILE": "/nonexistent/ca.pem",
+        "SSL_CERT_DIR": "/nonexistent",
+    }
+
+
+def write_rules(directory: Path, url: str) -> None:
+    """A rule set that sends every request of STS and ECR to `url`."""
+    rules = {
+        "version": "1.0",
+        "parameters": {
+            "Region": {"builtIn": "AWS::Region", "required": False, "type": "string"},
+            "UseDualStack": {"builtIn": "AWS::UseDualStack", "required": True, "default": False, "type": "boolean"},
+            "UseFIPS": {"builtIn": "AWS::UseFIPS", "required": True, "default": False, "type": "boolean"},
+            "Endpoint": {"builtIn": "SDK::Endpoint", "required": False, "type": "string"},
+        },
+        "rules": [
+            {"conditions": [], "type": "endpoint", "endpoint": {"url": url, "properties": {}, "headers": {}}},
+        ],
+    }
+    for service, version in (("sts", "2011-06-15"), ("ecr", "2015-09-21")):
+        at = directory / service / version
+        at.mkdir(parents=True)
+        (at / "endpoint-rule-set-1.json").write_text(json.dumps(rules))
+
+
+def run(cloud: Cloud, program: str, home: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program with a plan and a token on stdin, in exactly this environment."""
+    stdin = json.dumps([make_plan(cloud, tls=True)._replace(calls=())._asdict(), cloud.mint_token()])
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", **environment},
+        cwd=home,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_everything_at_once(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:
+    """With every variable and file set against it, the exchange sends its two requests, and nothing to anybody else."""
+    (tmp_path / "junk").write_text(JUNK)
+    environment = redirecting(tmp_path, trap) | breaking(tmp_path)
+    done = run(cloud, OURS, tmp_path, environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "arn:aws:sts::111122223333:assumed-role/pull-team-a/prod-1_team-a_web\n"
+    sent = [request for request in cloud.requests() if request.service != "issuer"]
+    assert [request.where for request in sent] == ["sts.AssumeRoleWithWebIdentity", "ecr.GetAuthorizationToken"]
+    assert trap.caught == []
+    for request in sent:
+        assert "hostile" not in str(request.headers).lower()
+    left = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
+    assert left == {".aws", "data", "junk"}, "a key log, say"
+
+
+def test_control(cloud: Cloud, tmp_path: Path) -> None:
+    """In a clean environment the control succeeds, so what stops it below is the environment."""
+    assert run(cloud, CONTROL.format(endpoint="fields['sts_url']"), tmp_path, {}).returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(breaking(Path())))
+def test_each_that_breaks(cloud: Cloud, tmp_path: Path, name: str) -> None:
+    """Each variable that stops boto3, alone, does not stop the exchange."""
+    (tmp_path / "junk").write_text(JUNK)
+    environment = {name: breaking(tmp_path)[name]}
+    assert run(cloud, OURS, tmp_path, environment).returncode == 0
+    control = run(cloud, CONTROL.format(endpoint="fields['sts_url']"), tmp_path, environment)
+    assert control.returncode != 0
+
+
+REDIRECTING = {
+    "endpoint variable": ("AWS_ENDPOINT_URL_STS", "None"),
+    "global endpoint variable": ("AWS_ENDPOINT_URL", "None"),
+    "rule set by variable": ("AWS_DATA_PATH", "'https://sts.us-west-2.amazonaws.com'"),
+    "rule set at home": ("", "'https://sts.us-west-2.amazonaws.com'"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REDIRECTING))
+def test_each_that_redirects(cloud: Cloud, trap: Trap, tmp_path: Path, name: str) -> None:
+    """Each way of sending boto3's requests elsewhere catches nothing of the exchange; the control is caught."""
+    variable, endpoint = REDIRECTING[name]
+    every = redirecting(tmp_path, trap)
+    environment = {variable: every[variable]} if variable else {}
+    assert run(cloud, OURS, tmp_path, environment).returncode == 0
+    assert trap.caught == []
+    control = run(cloud, CONTROL.format(endpoint=endpoint), tmp_path, environment)
+    assert control.returncode != 0
+    assert b"AssumeRoleWithWebIdentity" in b"".join(trap.caught)
