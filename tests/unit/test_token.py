@@ -279,7 +279,7 @@ def test_a_key_file_that_others_may_write_is_refused(mode: int, jwks: str) -> No
     assert "written by others" in error.what
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.needs("root")
 def test_a_key_file_of_somebody_else_is_refused(jwks: str) -> None:
     """Its owner could change its mode at any time."""
     os.chown(jwks, 12345, 12345)
