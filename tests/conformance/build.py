@@ -92,3 +92,39 @@ def build(name: str) -> str:
             raise BuildError(f"this Go is too old: {GO_MISSING}; it says: {text}")
         raise BuildError(f"building {name} failed ({' '.join(command)}):\n{text}")
     return path
+
+
+def vet() -> None:
+    """Hold our own Go code to `gofmt` and `go vet`.
+
+    Raises:
+        BuildError: one of them complains.
+    """
+    go, directory = go_command(), module_directory("kubelet-plugins")
+    # gofmt stands beside go in every distribution of it.
+    for command in (
+        [os.path.join(os.path.dirname(os.path.realpath(go)), "gofmt"), "-l", "."],
+        [go, "vet", "-p", "2", "./..."],
+    ):
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env=go_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0 or done.stdout.strip():
+            raise BuildError(f"{' '.join(command)} complains:\n{done.stdout.strip()}")
+
+
+def kubernetes_version() -> str:
+    """The release that the kubelet's code is taken from, such as `v1.36.3`."""
+    with open(os.path.join(module_directory("kubelet-plugins"), "go.mod"), encoding="utf-8") as stream:
+        for line in stream:
+            words = line.split()
+            if "k8s.io/kubernetes" in words:
+                return words[words.index("k8s.io/kubernetes") + 1]
+    raise BuildError("go.mod does not require k8s.io/kubernetes")

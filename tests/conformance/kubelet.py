@@ -131,7 +131,8 @@ class TokenAttributes(NamedTuple):
     audience: str
     cache_type: str
     require_service_account: bool
-    annotation_keys: tuple[str, ...]
+    required_keys: tuple[str, ...]
+    optional_keys: tuple[str, ...]
 
 
 class Provider(NamedTuple):
@@ -368,8 +369,8 @@ def _call(c: Mapping[str, Any]) -> Call:
 def _provider(p: Mapping[str, Any]) -> Provider:
     attributes = None
     if (t := p["tokenAttributes"]) is not None:
-        keys = (*(t["requiredAnnotationKeys"] or ()), *(t["optionalAnnotationKeys"] or ()))
-        attributes = TokenAttributes(t["audience"], t["cacheType"], t["requireServiceAccount"], keys)
+        keys = tuple(t["requiredAnnotationKeys"] or ()), tuple(t["optionalAnnotationKeys"] or ())
+        attributes = TokenAttributes(t["audience"], t["cacheType"], t["requireServiceAccount"], *keys)
     return Provider(
         p["name"],
         p["apiVersion"],

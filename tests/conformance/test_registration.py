@@ -171,7 +171,7 @@ this: is not looked at
     (understood,) = registered.providers
     assert understood.match_images == ("r.io", "*.r.io")
     assert (understood.args, understood.env, understood.default_cache_s) == (("-v",), {"A": "b"}, 5400.0)
-    assert understood.token_attributes == TokenAttributes("aud", "Token", True, ("a.example/x", "b.example/y"))
+    assert understood.token_attributes == TokenAttributes("aud", "Token", True, ("a.example/x",), ("b.example/y",))
 
 
 def test_directory_of_files(tmp_path: Path, new_kubelet: Callable[..., Kubelet]) -> None:
