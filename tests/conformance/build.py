@@ -102,10 +102,8 @@ def vet() -> None:
     """
     go, directory = go_command(), module_directory("kubelet-plugins")
     # gofmt stands beside go in every distribution of it.
-    for command in (
-        [os.path.join(os.path.dirname(os.path.realpath(go)), "gofmt"), "-l", "."],
-        [go, "vet", "-p", "2", "./..."],
-    ):
+    gofmt = os.path.join(os.path.dirname(os.path.realpath(go)), "gofmt")
+    for command in ([gofmt, "-l", "."], [go, "vet", "-p", "2", "./..."]):
         done = subprocess.run(
             command,
             cwd=directory,

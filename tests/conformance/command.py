@@ -26,8 +26,8 @@ DESCRIPTION = """Compares pullpass with the programs it has to agree with, built
 Without arguments every suite runs: the kubelet's exec-plugin code and keyring with plugins that misbehave on purpose,
 with pullpass's launchers, and with ecr-credential-provider. The exit status is 0 when there is no difference."""
 
-PLUGIN = """Examines any kubelet image credential provider plugin by the kubelet's own code: what the kubelet would do with
-it, and what the kubelet would hide. An image costs the plugin about four exchanges with its cloud.
+PLUGIN = """Examines any kubelet image credential provider plugin by the kubelet's own code: what the kubelet would do
+with it, and what the kubelet would hide. An image costs the plugin about four exchanges with its cloud.
 
 The exit status is 0 without findings, 1 with findings, 2 when the examination itself failed."""
 
