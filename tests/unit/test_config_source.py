@@ -130,6 +130,7 @@ def test_a_file_given_away_is_refused(place: Place) -> None:
         pytest.param("version = 1\n".encode("utf-16"), "line 1 is not UTF-8, expected TOML", id="UTF-16"),
         pytest.param(b"a = " + b"[" * 100_000, "nested too deeply, expected tables as in the example", id="nesting"),
         pytest.param(b"a = " + b"9" * 5000, "no TOML: Exceeds the limit", id="long integer"),
+        pytest.param(b"version = 0x" + b"f" * 5000, "version is a huge integer, expected 1", id="long hexadecimal"),
         pytest.param(b"", "version is missing, expected 1, the version that this program reads", id="empty"),
         pytest.param(b"a = \x00", "no TOML: Invalid value (at line 1, column 5)", id="NUL"),
     ],
