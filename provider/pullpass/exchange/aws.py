@@ -122,7 +122,7 @@ def exchange(
         session_expires_s=session.expires_s,
         principal=session.principal,
         access_key_id=session.access_key_id,
-        request_ids=tuple(filter(None, map(_request_id, (assumed, answer)))),
+        request_ids=tuple(outside(name, 64) for name in map(_request_id, (assumed, answer)) if name),
     )
 
 
@@ -208,7 +208,7 @@ def _attempt(
     try:
         return call()
     except PullpassError as error:  # from the transport
-        raise PullpassError(error.code, f"{action}: {error.what}", error.hint) from None
+        raise PullpassError(error.code, f"{action}: {_redact(error.what, secrets)}", error.hint) from None
     except ClientError as error:
         response: Any = error.response
     except Exception as error:  # noqa: BLE001 - the SDK's parsers raise anything, and quote the body in it
@@ -220,7 +220,8 @@ def _attempt(
     if code in ("", str(status)):
         # The SDK found no code of AWS's and puts the status there, with the whole body as its message.
         raise PullpassError("cloud-answer", f"{action}: {transport.answered} has no error code of AWS")
-    raise aws_errors.refusal(action, status, _redact(code, secrets), _redact(message, secrets), _request_id(response))
+    texts = [_redact(text, secrets) for text in (code, message, _request_id(response))]
+    raise aws_errors.refusal(action, status, *texts)
 
 
 def _redact(text: str, secrets: tuple[Secret, ...]) -> str:
@@ -233,7 +234,7 @@ def _redact(text: str, secrets: tuple[Secret, ...]) -> str:
 
 
 def _request_id(response: Any) -> str:
-    return outside(str(response.get("ResponseMetadata", {}).get("RequestId") or ""), 64)
+    return str(response.get("ResponseMetadata", {}).get("RequestId") or "")
 
 
 def _read_session(answer: dict[str, Any], plan: Plan, now_s: float) -> Session:

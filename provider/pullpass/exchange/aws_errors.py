@@ -87,5 +87,5 @@ def refusal(action: str, status: int, code: str, message: str, request_id: str) 
     if message:
         facts += f": {outside(message)}"
     if request_id:
-        facts += f" (request {request_id})"
+        facts += f" (request {outside(request_id, 64)})"
     return PullpassError(meanings.get(code, unknown), facts)

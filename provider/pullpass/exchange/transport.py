@@ -161,8 +161,8 @@ def _check_status(response: http.client.HTTPResponse, parts: SplitResult) -> Non
     if status >= 500:
         raise PullpassError("cloud-failing", f"{_host(parts)} answered with HTTP status {status}")
     if 300 <= status < 400:
-        # Without its query, where a service may have put what it was sent.
-        where = outside(response.getheader("Location", "nowhere").partition("?")[0], 128)
+        # Scheme and host alone: the rest may repeat what was sent.
+        where = outside("/".join(response.getheader("Location", "nowhere").split("/", 3)[:3]), 128)
         raise PullpassError("cloud-redirect", f"{_host(parts)} answered with HTTP status {status}, to {where}")
 
 
