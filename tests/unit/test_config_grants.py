@@ -98,6 +98,7 @@ GRANTS = [
         "between {namespace} and {service_account} there must be",
     ),
     ({"identity": f"{ROLE}{{pod}}"}, ".identity is", "(placeholders are {namespace}, {cluster}, {service_account})"),
+    ({"identity": "{namespace}" * 90_000}, ".identity is", "(it has more than 2048 characters), expected a role ARN"),
     ({"identity": ["node"]}, ".identity is an array", "or { annotation = ..., allow = [...] }"),
     (
         {"identity": {"annotation": KEY}},

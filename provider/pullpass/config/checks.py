@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 SHOWN_BYTES = 160
+# No name, host, path or ARN is longer (IAM's limit for ARNs is the widest), and what takes apart a text need not be
+# fast for a longer one.
+TEXT_LIMIT = 2048
 REQUIRED = object()
 
 
@@ -130,6 +133,8 @@ def explained(expected: str, check: Callable[[str], object]) -> Check:
     def read(value: object) -> str:
         if not isinstance(value, str):
             raise wrong(value, expected)
+        if len(value) > TEXT_LIMIT:
+            raise Wrong(Finding("", f"is {shown(value)} (it has more than {TEXT_LIMIT} characters)", expected))
         try:
             check(value)
         except ValueError as error:
