@@ -142,6 +142,8 @@ def _bare(wanted: Wanted, log: TextIO) -> str:
     venv = [sys.executable, "-I", "-m", "venv"]
     if _run([*venv, wanted.making], wanted.root, log):
         return python
+    if _run([sys.executable, "-I", "-m", "ensurepip", "--version"], wanted.root, log):
+        raise _failure(wanted, f"Python's venv module failed; {DEBIAN}")
     # Debian without python3-venv stops in the middle and leaves an environment that looks like one.
     shutil.rmtree(wanted.making, ignore_errors=True)
     if not _run([*venv, "--without-pip", wanted.making], wanted.root, log):
@@ -321,8 +323,9 @@ def _run(command: list[str], directory: str, log: TextIO, settings: dict[str, st
     return done.returncode == 0
 
 
+DISK_FULL = "the disk is full; free about 1 GB there or clone elsewhere"
 CAUSES = (
-    (r"No space left on device|Disk quota exceeded", "the disk is full; free about 1 GB there or clone elsewhere"),
+    (r"No space left on device|Disk quota exceeded", DISK_FULL),
     (
         r"THESE PACKAGES DO NOT MATCH THE HASHES",
         "the package index serves a file that is not the pinned one; ask who runs it",
@@ -343,6 +346,9 @@ def _failure(wanted: Wanted, what: str) -> MakingError:
     with open(wanted.log, encoding="utf-8", errors="replace") as stream:
         text = stream.read()
     cause = next((cause for pattern, cause in CAUSES if re.search(pattern, text)), what)
+    # venv keeps to itself what stopped it.
+    if shutil.disk_usage(wanted.root).free < 1 << 20:
+        cause = DISK_FULL
     return MakingError(f"{wanted.name} can't be made: {cause} (details: {os.path.relpath(wanted.log, wanted.root)})")
 
 
@@ -366,7 +372,7 @@ def main() -> int:
         _say(str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _say(f"{wanted.name} can't be made: {CAUSES[0][1]}")
+            _say(f"{wanted.name} can't be made: {DISK_FULL}")
         else:
             _say(f"{wanted.name} can't be made: {error.filename}: {error.strerror}; make {wanted.root} writable")
     except KeyboardInterrupt:
