@@ -255,6 +255,7 @@ def test_what_is_no_role_arn(arn: str, reason: str) -> None:
         "pull@proj.example.com.iam.gserviceaccount.com",
         "pull@proj.universe.iam.gserviceaccount.com",
         "123456789-compute@developer.gserviceaccount.com",
+        f"{'a' * 63}@{'b' * 63}.{'c' * 63}.{'d' * 42}.gserviceaccount.com",
     ],
 )
 def test_a_service_account_of_google(text: str) -> None:
@@ -283,7 +284,7 @@ def test_a_service_account_of_google(text: str) -> None:
         "pull@proj.iam.gserviceaccount.com\n",
         "user@example.com",
         f"{'a' * 64}@proj.iam.gserviceaccount.com",
-        f"pull@{'a.' * 120}gserviceaccount.com",
+        f"{'a' * 63}@{'b' * 63}.{'c' * 63}.{'d' * 43}.gserviceaccount.com",
     ],
 )
 def test_what_is_no_service_account(text: str) -> None:

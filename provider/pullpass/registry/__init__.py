@@ -54,7 +54,6 @@ __all__ = [
     "clean_auth_key",
     "endpoint",
     "host_matches",
-    "is_built_in",
     "is_service_account_email",
     "match",
     "parse_role",
@@ -129,11 +128,6 @@ def match(name: str, aliases: Iterable[Alias] = (), gcr_hosts: Iterable[str] = (
     if is_google_host(host) or host in tuple(gcr_hosts):
         return Target(GCR, host, repository)
     raise PullpassError("registry-unknown", f"host {outside(host)!r} of image {outside(name)!r}", _hint(host))
-
-
-def is_built_in(host: str) -> bool:
-    """Whether a host name says by itself which registry it is, so that configuring it would have no effect."""
-    return aws.parse_host(host) is not None or host in ECR_PUBLIC_HOSTS or is_google_host(host)
 
 
 def auth_key(target: Target) -> str:

@@ -80,15 +80,15 @@ def _check_repository(repository: str) -> None:
             raise ValueError("its repository has an empty segment")
         if segment in (".", ".."):
             raise ValueError("its repository climbs the path")
-        if not is_path_component(segment):
+        if not _is_path_component(segment):
             raise ValueError(
                 "its repository has a segment that is not lower-case letters and digits, joined by one of . _ __ -"
             )
 
 
-def is_path_component(segment: str) -> bool:
-    """Whether `segment` fits the library's `pathComponent`: runs of [a-z0-9] joined by `.`, `_`, `__` or any `-`."""
-    if not segment or segment[0] not in _LOWER or segment[-1] not in _LOWER:
+def _is_path_component(segment: str) -> bool:
+    """Whether a segment (not empty) is the library's `pathComponent`: [a-z0-9] with `.`, `_`, `__` or `-`s between."""
+    if segment[0] not in _LOWER or segment[-1] not in _LOWER:
         return False
     separator = ""
     for char in segment:
