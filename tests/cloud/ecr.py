@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloud.world import World
 
 PREFIX = "AmazonEC2ContainerRegistry_V20150921."
+UNREADABLE = "(not a JSON object)"
 ACTION = "ecr:GetAuthorizationToken"
 _ACCOUNT = re.compile(r"\d{12}")
 
@@ -58,10 +59,10 @@ class Ecr:
         if not target.startswith(PREFIX):
             return None
         try:
-            parameters = json.loads(request.body or b"{}")
-        except ValueError:
+            parameters = json.loads(request.body)
+        except (ValueError, RecursionError):
             parameters = None
-        request.parameters = parameters if isinstance(parameters, dict) else {}
+        request.parameters = parameters if isinstance(parameters, dict) else {UNREADABLE: True}
         return target.removeprefix(PREFIX)
 
     def answer(self, request: Request) -> Answer:
@@ -70,7 +71,7 @@ class Ecr:
             raise Refused("UnknownOperationException")
         session = verified(self.world, request, "ecr", request.region, self._now())
         request.principal = session.arn
-        if not request.body.lstrip().startswith(b"{"):
+        if UNREADABLE in request.parameters:
             raise Refused("SerializationException")
         principal = self.world.principal(session)
         if principal is None:

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-VERSIONS = {"2012-10-17", "2008-10-17"}
+# Tuples, not sets: what is looked up may be anything that JSON can hold.
+VERSIONS = ("2012-10-17", "2008-10-17")
+EFFECTS = ("Allow", "Deny")
 _STATEMENT_KEYS = {
     "Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition",
 }  # fmt: skip
@@ -113,7 +115,7 @@ class Policy:
         if isinstance(document, str):
             try:
                 document = json.loads(document)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise PolicyError("This policy contains invalid Json") from None
         if not isinstance(document, Mapping) or set(document) - {"Version", "Id", "Statement"}:
             raise PolicyError("Syntax errors in policy.")
@@ -134,7 +136,7 @@ class Policy:
 
 
 def _statement(raw: Any, kind: str) -> Statement:
-    if not isinstance(raw, Mapping) or set(raw) - _STATEMENT_KEYS or raw.get("Effect") not in {"Allow", "Deny"}:
+    if not isinstance(raw, Mapping) or set(raw) - _STATEMENT_KEYS or raw.get("Effect") not in EFFECTS:
         raise PolicyError("Syntax errors in policy.")
     if ("Action" in raw) == ("NotAction" in raw):
         raise PolicyError("Policy statement must contain actions.")

@@ -71,7 +71,15 @@ class KeySets:
             if discovery["issuer"] != issuer:
                 raise Refused("InvalidIdentityToken", "the discovery document is another issuer's")
             keys = jwt.PyJWKSet.from_dict(self._get(discovery["jwks_uri"])).keys
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+            jwt.PyJWTError,
+        ) as error:
             raise Refused("IDPCommunicationError") from error
         return {key.key_id: key for key in keys if key.key_id and key.key_type in {"RSA", "EC"}}
 
@@ -106,7 +114,7 @@ def unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     try:
         decoded = jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, TypeError, ValueError) as error:
+    except (jwt.PyJWTError, TypeError, ValueError, RecursionError) as error:
         raise Refused("InvalidIdentityToken", _NOT_A_JWT) from error
     return decoded["header"], decoded["payload"]
 

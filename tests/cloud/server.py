@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import http.server
+import re
 import selectors
 import socket
 import socketserver
@@ -212,12 +213,16 @@ class House:
         )  # fmt: skip
 
     def request(self, handler: Handler, headers: dict[str, str], body: bytes) -> Request:
-        """The request that `handler` has read."""
+        """The request that `handler` has read.
+
+        Raises:
+            ValueError: its target is no URL.
+        """
         request = self._request(handler.door.site, handler.path, headers, tls=handler.tls)
         parts = urlsplit(f"//{handler.path}" if handler.command == "CONNECT" else handler.path)
         authority = parts.netloc or handler.tunnel or headers.get("host", "")
         host, _, port = authority.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
+        if not host or not re.fullmatch("[0-9]{1,5}", port):
             host, port = authority, ""
         request.method, request.path, request.query, request.body = handler.command, parts.path, parts.query, body
         request.host, request.port = host.lower(), int(port) if port else None
@@ -261,7 +266,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self._body(headers)
         if body is None:
             return
-        request = self.door.house.request(self, headers, body)
+        try:
+            request = self.door.house.request(self, headers, body)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         answer, delivery = self.door.house.serve(request)
         self._deliver(request, answer, delivery)
 
@@ -274,7 +283,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """Be the host that the client wants to reach: the tunnel ends here, whatever its name."""
         house = self.door.house
-        request = house.request(self, {name.lower(): value for name, value in self.headers.items()}, b"")
+        try:
+            request = house.request(self, {name.lower(): value for name, value in self.headers.items()}, b"")
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         request.service, request.operation = "proxy", "CONNECT"
         if self.door.site != "proxy" or request.port is None:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
@@ -297,7 +310,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.LENGTH_REQUIRED)
             return None
         stated = headers.get("content-length", "0")
-        if not stated.isascii() or not stated.isdigit():
+        if not re.fullmatch("[0-9]{1,15}", stated):
             self.send_error(HTTPStatus.BAD_REQUEST)
             return None
         length = int(stated)

@@ -38,6 +38,8 @@ _PARAMETERS = {
     "Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken", "Policy", "DurationSeconds",
 }  # fmt: skip
 _ROLE_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/[\x21-\x7e]+")
+# Not allowed in XML 1.0, even escaped; a refusal quotes what it refuses.
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_READ = "A claim of the ID Token has a type that it can't have"
 _POLICY_CHARACTERS = re.compile(r"[\x09\x0a\x0d\x20-\xff]+")
 
@@ -53,7 +55,7 @@ def element(name: str, value: Any) -> str:
     """An XML element; a mapping becomes its children."""
     if isinstance(value, Mapping):
         return f"<{name}>" + "".join(element(child, content) for child, content in value.items()) + f"</{name}>"
-    return f"<{name}>{escape('' if value is None else str(value))}</{name}>"
+    return f"<{name}>{escape(_NO_XML.sub('?', '' if value is None else str(value)))}</{name}>"
 
 
 def timestamp(seconds: float) -> str:
@@ -269,7 +271,7 @@ def _validated(parameters: Mapping[str, str]) -> int:
     if "Policy" in parameters:
         failures += _failures("Policy", parameters["Policy"], 1, 2048, _POLICY_CHARACTERS.pattern)
     duration = parameters.get("DurationSeconds", "3600")
-    if not duration.isascii() or not duration.isdigit():
+    if not re.fullmatch(r"[0-9]{1,9}", duration):
         raise Refused("MalformedInput", "DurationSeconds is not a number")
     if int(duration) < 900:
         failures.append(f"{_value('DurationSeconds', duration)}: Member must have value greater than or equal to 900")

@@ -82,6 +82,10 @@ def test_dead_ends(cloud: Cloud, kind: str, error: type[OSError]) -> None:
         (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
         (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"411"),
         (b"CONNECT sts.us-west-2.amazonaws.com:443 HTTP/1.1\r\n\r\n", b"405"),
+        (b"GET http://[x/ HTTP/1.1\r\n\r\n", b"400"),
+        (b"CONNECT [x HTTP/1.1\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"400"),
+        (b"GET /v2/ HTTP/1.1\r\nHost: [::1]:99999999\r\n\r\n", b"200"),
         (b"BREW / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"404"),
         (
             b"GET http://127.0.0.1/?Action=GetCallerIdentity&Version=2011-06-15 HTTP/1.1\r\n\r\n",

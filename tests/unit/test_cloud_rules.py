@@ -12,6 +12,8 @@ from botocore.credentials import Credentials
 
 from cloud import ACCOUNT, AUDIENCE, Cloud, role_arn
 from cloud.clients import assume, authorization, credentials, policy, refused, request
+from cloud.hosts import parse
+from cloud.iam import Policy, PolicyError
 
 ECR_STATEMENT = {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}
 SUBJECT = "system:serviceaccount:team-a:web"
@@ -189,3 +191,119 @@ def test_a_changed_role_counts_at_once(cloud: Cloud) -> None:
     assert refused(lambda: authorization(cloud, keys))[0] == "AccessDeniedException"
     cloud.remove_role("pull-team-a")
     assert refused(lambda: authorization(cloud, keys))[0] == "UnrecognizedClientException"
+
+
+# --- documents that are not what they should be
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "[" * 2000,
+        {"Version": ["2012-10-17"], "Statement": [ECR_STATEMENT]},
+        {"Version": "2020-01-01", "Statement": [ECR_STATEMENT]},
+        {"Statement": "Allow"},
+        {"Statement": ["Allow"]},
+        {"Statement": [{**ECR_STATEMENT, "Effect": ["Allow"]}]},
+        {"Statement": [{**ECR_STATEMENT, "Effect": "allow"}]},
+        {"Statement": [{**ECR_STATEMENT, "NotAction": "ecr:*"}]},
+        {"Statement": [{**ECR_STATEMENT, "NotResource": "*"}]},
+        {"Statement": [{**ECR_STATEMENT, "Action": [1]}]},
+        {"Statement": [{**ECR_STATEMENT, "Action": []}], "Else": 1},
+        {"Statement": [{**ECR_STATEMENT, "Condition": []}]},
+        {"Statement": [{**ECR_STATEMENT, "Condition": {"StringEquals": "x"}}]},
+        {"Statement": [{**ECR_STATEMENT, "Condition": {"NumericEquals": {"x": "1"}}}]},
+        {"Statement": [{**ECR_STATEMENT, "Condition": {"AnyValue:StringLike": {"x": "1"}}}]},
+        {"Statement": [{**ECR_STATEMENT, "Condition": {"StringLike": {"x": True}}}]},
+    ],
+    ids=str,
+)
+def test_documents_that_are_no_policies(cloud: Cloud, document: Any) -> None:
+    """Whatever JSON can hold is refused as a policy, not fallen over."""
+    text = document if isinstance(document, str) else json.dumps(document)
+    assert refused(lambda: assume(cloud, Policy=text))[0] == "MalformedPolicyDocument"
+
+
+@pytest.mark.parametrize("kind", ["trust", "resource"])
+def test_policies_of_other_kinds_need_principals(kind: str) -> None:
+    """A trust or repository policy names principals, in a mapping or by a star."""
+    statement = {"Effect": "Allow", "Action": "ecr:*"}
+    for principal in ({}, {"Principal": "arn:aws:iam::1:root"}, {"Principal": {"AWS": 1}}):
+        with pytest.raises(PolicyError):
+            Policy.parse({"Statement": {**statement, **principal}}, kind=kind)
+    star = Policy.parse({"Statement": {**statement, "Principal": "*"}}, kind=kind)
+    assert star.says("ecr:BatchGetImage", "*") == "Allow"
+
+
+def test_a_condition_in_a_permission_policy_closes(cloud: Cloud) -> None:
+    """Nothing here supplies request context, so a statement under a condition does not apply."""
+    conditioned = {**ECR_STATEMENT, "Condition": {"StringEqualsIgnoreCase": {"aws:PrincipalTag/team": "a"}}}
+    cloud.set_role("pull-team-a", policy=policy(conditioned))
+    assert refused(lambda: authorization(cloud, credentials(cloud)))[0] == "AccessDeniedException"
+    statement = Policy.parse({"Statement": conditioned}, kind="identity").statements[0]
+    assert statement.speaks_of("ecr:GetAuthorizationToken", "*", {"AWS:principaltag/TEAM": ["A"]})
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[" * 14000, b'{"iss":"' + b"\\ud800" + b'"}', b'{"iss":"\\u0000\\u001b"}', b"\xff"]
+)
+def test_payloads_that_are_no_claims(cloud: Cloud, payload: bytes) -> None:
+    """Deep nesting, lone surrogates and control characters are refused in well-formed XML."""
+    assert refused(lambda: assume(cloud, token=cloud.mint_token(payload=payload)))[0] == "InvalidIdentityToken"
+
+
+def test_a_refusal_quotes_in_well_formed_xml(cloud: Cloud) -> None:
+    """A parameter with characters that XML can't hold is quoted without them."""
+    message = refused(lambda: assume(cloud, RoleSessionName="a\x00<b>\x1b", DurationSeconds=10**8))[2]
+    assert "Value 'a?<b>?' at 'roleSessionName'" in message
+    assert refused(lambda: assume(cloud, DurationSeconds=10**9))[0] == "MalformedInput"
+
+
+def test_an_issuer_that_publishes_anothers_document(cloud: Cloud) -> None:
+    """The discovery document must name the issuer that was asked; the key set must be one."""
+    cloud.fault("issuer.discovery", "set", fields={"issuer": "https://other.example.test"})
+    assert refused(lambda: assume(cloud))[0] == "InvalidIdentityToken"
+    cloud.fault("issuer.jwks", "set", fields={"keys": []})
+    assert refused(lambda: assume(cloud))[0] == "IDPCommunicationError"
+    cloud.fault("issuer.jwks", "status", body="[]")
+    assert refused(lambda: assume(cloud))[0] == "IDPCommunicationError"
+    assert assume(cloud)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"[" * 100_000])
+def test_ecr_wants_an_object(cloud: Cloud, body: bytes) -> None:
+    """A signed body that is no JSON object is refused."""
+    keys = credentials(cloud)
+    target = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
+    made = AWSRequest("POST", f"{cloud.endpoints.ecr}/", {"X-Amz-Target": target}, body)
+    signer = Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    SigV4Auth(signer, "ecr", "us-west-2").add_auth(made)
+    reply = request(cloud.endpoints.ecr, "POST", body, {**made.headers})
+    assert (reply.status, json.loads(reply.body)["__type"]) == (400, "SerializationException")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("sts.amazonaws.com", ("sts", "us-east-1", "aws", None)),
+        ("sts-fips.us-east-2.api.aws", ("sts", "us-east-2", "aws", None)),
+        ("ecr-fips.us-east-1.amazonaws.com", ("ecr", "us-east-1", "aws", None)),
+        ("api.ecr.us-gov-west-1.amazonaws.com", ("ecr", "us-gov-west-1", "aws-us-gov", None)),
+        (f"{ACCOUNT}.dkr-ecr-fips.us-east-1.on.aws", ("registry", "us-east-1", "aws", ACCOUNT)),
+        (f"{ACCOUNT}.dkr.ecr.eusc-de-east-1.amazonaws.eu", ("registry", "eusc-de-east-1", "aws-eusc", ACCOUNT)),
+        (f"{ACCOUNT}.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", ("registry", "cn-north-1", "aws-cn", ACCOUNT)),
+        (f"{ACCOUNT}.dkr-ecr.us-west-2.amazonaws.com", None),
+        (f"{ACCOUNT}.dkr.ecr.us-west-2.on.aws", None),
+        (f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com", None),
+        (f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com.example.test", None),
+        ("1234.dkr.ecr.us-west-2.amazonaws.com", None),
+        ("ecr.us-west-2.amazonaws.com", None),
+        ("api.ecr.us-west-2.api.aws", None),
+        ("sts.us-west-2.example.test", None),
+        ("sts.eu-isoe-west-1.", None),
+        ("localhost", None),
+    ],
+)
+def test_host_names(host: str, said: tuple[str, str, str, str | None] | None) -> None:
+    """AWS's names in every partition, and those that only look like them."""
+    assert parse(host) == said
