@@ -52,11 +52,12 @@ def _sizes(file: str, content: bytes) -> Iterator[str]:
 
 
 def _levels(file: str) -> Iterator[str]:
-    top, *packages, name = file.split("/")
-    if top != SOURCE_ROOT:
+    *directories, name = file.split("/")
+    if directories[:1] != [SOURCE_ROOT]:
         return
+    packages = directories[1:]
     if not packages and name == "__init__.py":
-        yield f"{file}:1: the source root is no package: without this file its name can't be imported by mistake"
+        yield f"{file}:1: the source root is no package: without this file nobody imports it by mistake"
     if len(packages) > LEVELS:
         yield f"{file}:1: {len(packages)} levels of packages; at most {LEVELS}"
 
