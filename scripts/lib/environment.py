@@ -54,7 +54,8 @@ class Wanted:
         root: The repository.
         name: The environment's directory, under the root.
         extras: Extras of the project, with commas; nothing for the bare project.
-        lowest: Whether everything is held at its lowest allowed version.
+        lowest: Whether dependencies are held at their lowest allowed versions, and the project is not installed
+            editable but as its wheel: what somebody gets whose other packages hold it back.
     """
 
     def __init__(self, root: str, name: str, extras: str, *, lowest: bool) -> None:
@@ -76,10 +77,15 @@ class Wanted:
         wanted = (self.path, self.requirement, str(self.lowest), sys.version, sys.executable, json.dumps(declared))
         for part in wanted:
             digest.update(part.encode() + b"\0")
-        for file in (os.path.abspath(__file__), PIP_PIN):
+        for file in (os.path.abspath(__file__), PIP_PIN, *(self._source() if self.lowest else ())):
             with open(file, "rb") as stream:
                 digest.update(hashlib.sha256(stream.read()).digest())
         return digest.hexdigest()
+
+    def _source(self) -> list[str]:
+        """The files that make the wheel."""
+        found = glob.glob(os.path.join(self.root, "provider", "**"), recursive=True)
+        return sorted(file for file in found if os.path.isfile(file) and not file.endswith(".pyc"))
 
     def is_current(self, stamp: str) -> bool:
         """Whether what stands there is what is wanted."""
@@ -266,8 +272,9 @@ def _authorities(scratch: str) -> dict[str, str]:
 
 
 def _install(wanted: Wanted, python: str, log: TextIO) -> None:
-    """Installs the project, editable, and what the extras name."""
-    command = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--editable", wanted.requirement]
+    """Installs the project and what the extras name."""
+    command = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input"]
+    command += [wanted.requirement] if wanted.lowest else ["--editable", wanted.requirement]
     if wanted.lowest:
         constraints = os.path.join(wanted.build, "lowest.txt")
         with open(constraints, "w", encoding="utf-8") as out:

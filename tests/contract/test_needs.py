@@ -26,9 +26,9 @@ def run(directory: Path, tests: str, *arguments: str, ci: str = "") -> subproces
     (directory / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (directory / "test_it.py").write_text("import pytest\n" + tests, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
+    command = [sys.executable, *arguments, "-m", "pytest", "-p", "no:cacheprovider", f"--rootdir={directory}"]
     return subprocess.run(
-        [sys.executable, *arguments, "-m", "pytest", "--rootdir", directory, "-p", "no:cacheprovider", directory]
-        + (["--every-branch"] if arguments else []),
+        [*command, *(["--every-branch"] if arguments else []), str(directory)],
         cwd=directory,
         env=environment | {"PYTHONPATH": str(TESTS)} | ({"CI": ci} if ci else {}),
         capture_output=True,
