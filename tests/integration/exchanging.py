@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROLE = role_arn("pull-team-a")
 # As long as no server hangs, nothing waits for it.
 LONG_S = 30.0
-# For servers that never answer: enough for two attempts.
+# For servers that never answer.
 SHORT_S = 2.0
 
 

@@ -7,7 +7,6 @@ hold no secret, and have cost the expected number of requests: four where trying
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -166,7 +165,7 @@ def anywhere(where: str) -> list[Case]:
         Case(where, "redirect", {"location": "http://[broken"}, "cloud-redirect"),
         *(Case(where, kind, {}, "cloud-answer") for kind in ("html", "garbage", "empty", "other-shape", "truncate")),
         Case(where, "huge", {"bytes": 2 * 1024 * 1024}, "cloud-answer"),
-        *(Case(where, kind, {}, "cloud-unreachable") for kind in (*HANGS, *CUTS)),
+        *(Case(where, kind, {}, "cloud-unreachable") for kind in CUTS),
         *(
             Case(where, kind, {}, "cloud-answer-expired" if kind in EXPIRED_KINDS else "cloud-answer")
             for kind in (*EDITS[service], *DROPS[service])
@@ -190,14 +189,14 @@ CASES = cases()
 def test_fault(cloud: Cloud, case: Case) -> None:
     """The fault gets its code, class and status; it is tried again where that can help, and never sent elsewhere."""
     cloud.fault(case.where, case.kind, None, **case.options)
-    error = refused(cloud, deadline_s=SHORT_S if case.kind in HANGS else 30.0)
+    error = refused(cloud)
     assert error.code == case.code, error.line()
     assert error.upstream == CLASSES[case.code]
     assert error.status == (UNREACHABLE if error.upstream == CLOUD_UNREACHABLE else CLOUD_REFUSED)
     service, _, operation = case.where.partition(".")
     assert error.what.startswith(f"{service}:{operation}: ")
     assert error.hint
-    attempts = 2 if case.kind in HANGS else ATTEMPTS if error.upstream == CLOUD_UNREACHABLE else 1
+    attempts = ATTEMPTS if error.upstream == CLOUD_UNREACHABLE else 1
     assert cloud.count(case.where) == attempts
     assert cloud.count("elsewhere") == 0
     assert cloud.count(ECR) == (0 if case.where == STS else attempts)
@@ -210,26 +209,42 @@ def test_table_is_complete() -> None:
     for where in BOTH:
         kinds = {case.kind for case in CASES if case.where == where}
         assert kinds >= INSTEAD
-        assert DELIVERIES - {"latency"} <= kinds
+        assert DELIVERIES - {"latency", *HANGS} <= kinds
     assert {case.code for case in CASES} == set(CLASSES)
 
 
 @pytest.mark.parametrize("where", BOTH)
-@pytest.mark.parametrize("fault", ["Throttling", "html-503", "cut", "hang"])
-def test_short_trouble_is_ridden_out(cloud: Cloud, where: str, fault: str) -> None:
+@pytest.mark.parametrize("kind", HANGS)
+def test_hang(cloud: Cloud, where: str, kind: str) -> None:
+    """A server that never answers, or never ends its answer, is an outage, and the run ends in time."""
+    cloud.fault(where, kind, None)
+    error = refused(cloud, deadline_s=SHORT_S)
+    # On a busy machine the deadline of the whole run may come before the time-out of its last attempt.
+    assert error.code in ("cloud-unreachable", "deadline-exceeded")
+    assert error.status == UNREACHABLE
+    assert 1 <= cloud.count(where) <= ATTEMPTS
+
+
+@pytest.mark.parametrize("where", BOTH)
+def test_hang_leaves_time_for_another_attempt(cloud: Cloud, where: str) -> None:
+    """An attempt at a server that never answers takes half of the time that is left, not all of it."""
+    cloud.fault(where, "hang", 1)
+    assert run(cloud, deadline_s=3 * SHORT_S).username == "AWS"
+    assert cloud.count(where) == 2
+
+
+@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize(
+    ("kind", "status"), [("html", 503), ("html", 429), ("ThrottlingException", 400), ("cut", None)]
+)
+def test_short_trouble_is_ridden_out(cloud: Cloud, where: str, kind: str, status: int | None) -> None:
     """Trouble that passes costs attempts and waits, and the credential comes all the same."""
-    if fault == "html-503":
-        cloud.fault(where, "html", 2, status=503)
-    elif fault == "Throttling":
-        cloud.fault(where, "ThrottlingException", 2)
-    else:
-        cloud.fault(where, fault, 1)
+    cloud.fault(where, kind, 2, **({"status": status} if status else {}))
     clock = ImpatientClock()
-    credential = run(cloud, clock=clock, deadline_s=SHORT_S if fault == "hang" else 30.0)
+    credential = run(cloud, clock=clock)
     assert credential.secret.reveal() in cloud.world.passwords
-    failures = 2 if fault in ("html-503", "Throttling") else 1
-    assert cloud.count(where) == failures + 1
-    assert clock.slept == [0.5, 1.0][:failures]
+    assert cloud.count(where) == 3
+    assert clock.slept == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("where", BOTH)
@@ -239,14 +254,6 @@ def test_slow_and_mislabelled_answer(cloud: Cloud, where: str) -> None:
     cloud.fault(where, "content-type", None, value="text/html")
     assert run(cloud).username == "AWS"
     assert cloud.count(where) == 1
-
-
-def test_hang_leaves_time_for_another_attempt(cloud: Cloud) -> None:
-    """An attempt at a server that never answers takes about half of the time that is left, not all of it."""
-    cloud.fault(STS, "hang", 1)
-    run(cloud, deadline_s=SHORT_S)
-    first, second = cloud.requests(STS)
-    assert second.received_s - first.received_s < SHORT_S
 
 
 def test_message_of_aws_is_shown(cloud: Cloud) -> None:
@@ -292,11 +299,9 @@ def test_code_that_would_write_into_a_log(cloud: Cloud) -> None:
 
 
 def test_huge_answer_is_not_read_to_its_end(cloud: Cloud) -> None:
-    """Fifty megabytes are given up after one, in the time that takes."""
+    """Fifty megabytes are given up after one."""
     cloud.fault(ECR, "huge")
-    started_s = time.monotonic()
     assert "more than 1048576 bytes" in refused(cloud).what
-    assert time.monotonic() - started_s < 10
 
 
 def test_policy_that_sts_finds_too_large(cloud: Cloud) -> None:
