@@ -78,7 +78,7 @@ def run(*, keep: bool, as_json: bool, prepare: Callable[[Cloud, str], str] = con
     """Play with a fresh cloud in a fresh directory, and leave nothing behind unless asked to.
 
     Args:
-        keep: leave the directory, and say where it is.
+        keep: leave the directory, and say where it is; when the demo could not be played to its end, nothing is left.
         as_json: print the result as a document, and no story.
         prepare: makes the operator's configuration, for a cloud and the node's directory.
 
@@ -87,6 +87,7 @@ def run(*, keep: bool, as_json: bool, prepare: Callable[[Cloud, str], str] = con
     """
     directory = tempfile.mkdtemp(prefix="pullpass-demo-")
     teller = None if as_json else Teller(sys.stdout)
+    told = False
     try:
         with Cloud(os.path.join(directory, "cloud")) as cloud:
             document = perform(cloud, directory, prepare(cloud, directory), teller)
@@ -96,8 +97,9 @@ def run(*, keep: bool, as_json: bool, prepare: Callable[[Cloud, str], str] = con
             sys.stdout.flush()
         elif teller and keep:
             teller.kept(directory)
+        told = True
     finally:
-        if not keep:
+        if not (keep and told):
             shutil.rmtree(directory, ignore_errors=True)
     return 0 if document["asExpected"] else 1
 
@@ -126,8 +128,10 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("scripts/demo: interrupted; nothing is left running\n")
         return ENDED_BY_SIGNAL
-    except BrokenPipeError:
-        # Who reads has gone (`scripts/demo | head`); Python would complain once more when it exits.
+    except OSError as error:
+        # Who reads may have gone (`scripts/demo | head`), and knows it. Python would complain once more when it exits.
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"scripts/demo: {error}; TMPDIR and what the output goes to must have space\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -107,7 +107,7 @@ class Own:
         if reply.status != 0 or reply.stderr:
             outcome.see("answer", f"exit status {reply.status}: {reply.stderr.strip()}")
             raise UnexpectedError(f"no answer, but exit status {reply.status} and {reply.stderr.strip()!r}")
-        key, shared.login, cache = _credential(reply, IMAGE)
+        key, shared.login, cache = credential(reply, IMAGE)
         outcome.see("answer", f"exit status 0, for {key}, to be kept {cache}")
         password = shared.login.password
         fingerprint = hashlib.sha256(password.encode()).hexdigest()[:12]
@@ -204,15 +204,15 @@ class Refused(NamedTuple):
         outcome.summary = f"refused, exit {reply.status}" if reply.status else f"exit {reply.status}"
         sizes = f"{len(reply.stdout)} bytes on stdout, {len(reply.sent)} requests to the cloud"
         outcome.see("answer", f"exit status {reply.status}, {sizes}")
-        if token in reply.stderr:
-            raise UnexpectedError("the token stands in the refusal")
-        outcome.see("stderr", reply.stderr.strip() or "nothing")
-        for surprise in _surprises(reply, self.code):
+        outcome.see("stderr", reply.stderr.strip().replace(token, "(the token)") or "nothing")
+        for surprise in surprises(reply, self.code, token):
             raise UnexpectedError(surprise)
 
 
-def _surprises(reply: Reply, code: str) -> Iterator[str]:
-    """What is not as it should be about a refusal."""
+def surprises(reply: Reply, code: str, token: str) -> Iterator[str]:
+    """What is not as it should be about a refusal with `code`, of a request with `token`."""
+    if token in reply.stderr:
+        yield "the token stands in the refusal"
     if reply.status is None:
         yield f"no end within {KUBELET_PATIENCE_S} s"
     if reply.stdout:
@@ -226,7 +226,7 @@ def _surprises(reply: Reply, code: str) -> Iterator[str]:
         yield f"exit status {reply.status} and not 3"
 
 
-def _credential(reply: Reply, image: str) -> tuple[str, Login, str]:
+def credential(reply: Reply, image: str) -> tuple[str, Login, str]:
     """The response's auth key, its credential and its cache duration, looked at as the kubelet looks at them.
 
     Raises:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloud import ACCOUNT
-from demo import clients
 from demo.__main__ import perform, run
-from demo.stage import GRANTS, HOST, configuration
+from demo.stage import GRANTS, HOST, DemoError, configuration
 from demo.telling import Teller
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("program", "spoil", "settings", "scenes"), CASES)
+@pytest.mark.parametrize(("program", "spoil", "settings", "wrong"), CASES)
 def test_what_is_wrong_is_noticed(
     *,
     monkeypatch: pytest.MonkeyPatch,
@@ -155,7 +154,7 @@ def test_what_is_wrong_is_noticed(
     program: str,
     spoil: Callable[[Cloud], None],
     settings: dict[str, str],
-    scenes: list[int],
+    wrong: list[int],
 ) -> None:
     """The exit status and the scenes concerned tell that policy, cloud or password are not as they should be."""
     if program == "skopeo" and shutil.which("skopeo") is None:
@@ -170,10 +169,10 @@ def test_what_is_wrong_is_noticed(
     status = run(keep=False, as_json=True, prepare=prepare)
     document = json.loads(capsys.readouterr().out)
     surprises = {row["scene"]: row["surprise"] for row in document["scenes"] if not row["asExpected"]}
-    assert list(surprises) == scenes
+    assert list(surprises) == wrong
     assert all(surprises.values())
-    assert status == (1 if scenes else 0)
-    assert document["asExpected"] == (not scenes)
+    assert status == (1 if wrong else 0)
+    assert document["asExpected"] == (not wrong)
 
 
 def test_the_audience_is_what_refuses(cloud: Cloud, tmp_path: Path) -> None:
@@ -219,33 +218,10 @@ def test_json(tmp_path: Path) -> None:
     assert [row["code"] for row in document["scenes"]] == [None, *CODES[1:]]
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """It does."""
-        return True
-
-
 @pytest.mark.parametrize(
-    ("stream", "variables", "coloured"),
-    [
-        (Terminal, {"TERM": "xterm"}, True),
-        (Terminal, {"TERM": "xterm", "NO_COLOR": ""}, True),
-        (Terminal, {"TERM": "xterm", "NO_COLOR": "1"}, False),
-        (Terminal, {"TERM": "dumb"}, False),
-        (io.StringIO, {"TERM": "xterm"}, False),
-    ],
+    ("number", "options"), [(signal.SIGINT, []), (signal.SIGTERM, ["--keep"]), (signal.SIGHUP, ["--json"])]
 )
-def test_colours(stream: type[io.StringIO], variables: dict[str, str], coloured: bool) -> None:
-    """Colours are for terminals, unless NO_COLOR has a value."""
-    out = stream()
-    Teller(out, variables).table([])
-    assert ("\x1b[1m" in out.getvalue()) == coloured
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+def test_interrupted(tmp_path: Path, number: signal.Signals, options: list[str]) -> None:
     """A signal in the middle of a pull ends the demo and its client, and leaves no file."""
     mark = tmp_path / "pid"
     fake = tmp_path / "skopeo"
@@ -254,7 +230,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     )
     fake.chmod(0o755)
     variables = environment(tmp_path, f"{tmp_path}:{SYSTEM_PATH}")
-    demo = subprocess.Popen(command(), env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(command(*options), env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not mark.exists():
         assert demo.poll() is None
         time.sleep(0.02)
@@ -279,43 +255,23 @@ def test_reader_gone(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--keep"]])
+def test_output_full(tmp_path: Path, options: list[str]) -> None:
+    """When the output can't be written, one line says so, and nothing is left."""
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(
+            command(*options), env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"scripts/demo: [^\n]*No space left on device[^\n]*\n", done.stderr)
+    assert left_behind(tmp_path) == []
+
+
 def test_can_not_be_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """When `pullpass install` refuses, its own line is handed on, and nothing is left."""
-    from demo.stage import DemoError  # noqa: PLC0415 - used here alone
-
     with pytest.raises(DemoError, match=r"`pullpass install` failed: pullpass: config-invalid: [^\n]+$"):
         run(keep=False, as_json=True, prepare=lambda _cloud, _directory: "version = 1\n")
     assert capsys.readouterr().out == ""
-
-
-BLOB = b"content"
-PART = {"digest": f"sha256:{hashlib.sha256(BLOB).hexdigest()}", "size": len(BLOB)}
-
-
-@pytest.mark.parametrize(
-    ("config", "blob", "complaint"),
-    [
-        (PART, BLOB, None),
-        (PART, b"contenT", "has another digest"),
-        (PART, b"content+", "has 8 bytes and should have 7"),
-        (PART, None, "was not pulled"),
-        (PART | {"size": 8}, BLOB, "has 7 bytes and should have 8"),
-        (PART | {"digest": "sha256:../../etc/passwd"}, BLOB, "no SHA-256 digest"),
-        ({}, BLOB, "no image manifest"),
-    ],
-)
-def test_verification(tmp_path: Path, config: dict[str, Any], blob: bytes | None, complaint: str | None) -> None:
-    """What was pulled is an image only when every blob is there and right."""
-    manifest = json.dumps({"mediaType": clients.MANIFESTS[0], "config": config, "layers": []}).encode()
-    (tmp_path / "manifest.json").write_bytes(manifest)
-    if blob is not None:
-        (tmp_path / PART["digest"].removeprefix("sha256:")).write_bytes(blob)  # type: ignore[attr-defined]
-    if complaint is None:
-        pulled = clients.verify(str(tmp_path))
-        assert pulled == (f"sha256:{hashlib.sha256(manifest).hexdigest()}", 1, len(manifest) + len(BLOB))
-    else:
-        with pytest.raises(clients.PullError, match=complaint):
-            clients.verify(str(tmp_path))
 
 
 @pytest.mark.parametrize(("option", "status"), [("--help", 0), ("-h", 0), ("--verbose", 2), ("now", 2)])
