@@ -152,6 +152,16 @@ def test_time_is_that_of_the_run(now_s: float, code: str | None, jwks: str) -> N
         assert refusal(make_token(), jwks, now_s=now_s).code == code
 
 
+@pytest.mark.parametrize("era_s", [1_000_000_000, 4_000_000_000])
+def test_the_librarys_own_clock_has_no_say(era_s: int, jwks: str) -> None:
+    """A run whose clock says another century is consistent with itself."""
+    token = Secret(make_token(make_claims(now_s=era_s)))
+    subject = identity.read(token, (ISSUER,), era_s)
+    assert subject is not None
+    for path in ("", jwks):
+        verify(token, subject, AUDIENCE, path, era_s)
+
+
 @pytest.mark.parametrize(
     "change",
     [
