@@ -108,16 +108,16 @@ class Transport:
             connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, dict(headers))
             response = connection.getresponse()
             _check_status(response, parts)
-            body = self._read(response, parts, end_s)
-            kind = outside(response.getheader("Content-Type", "no type"), 64)
-            self.answered = f"{_host(parts)}'s answer (HTTP status {response.status}, {kind}, {len(body)} bytes)"
-            return Answer(response.status, response.getheaders(), body)
+            answer = Answer(response.status, response.getheaders(), self._read(response, parts, end_s))
         except ssl.SSLCertVerificationError as error:
             raise PullpassError("cloud-tls", f"{_host(parts)}: {outside(error.verify_message)}") from None
         except (OSError, http.client.HTTPException) as error:
             raise PullpassError("cloud-unreachable", f"{_host(parts)}: {_describe(error)}") from None
         finally:
             connection.close()
+        kind = outside(response.getheader("Content-Type", "no type"), 64)
+        self.answered = f"{_host(parts)}'s answer (HTTP status {answer.status}, {kind}, {len(answer.body)} bytes)"
+        return answer
 
     def _connection(self, parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
         host = parts.hostname or ""
