@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from support import AUDIENCE, ISSUER, NOW_S
-
 from pullpass import registry
 from pullpass.config import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.identity import Subject
 from pullpass.registry import Target
+from support import AUDIENCE, ISSUER, NOW_S
 
 HOST = "111122223333.dkr.ecr.us-west-2.amazonaws.com"
 IMAGE = f"{HOST}/team-a/app"

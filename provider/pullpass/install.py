@@ -131,7 +131,7 @@ def _locations(package: str) -> list[str]:
 
 
 def _compile() -> None:
-    """Compile what an exchange imports, where it can be written: without .pyc files that takes several times as long."""
+    """Compile what an exchange imports, where it can be written: without .pyc files it takes several times as long."""
     for name in PACKAGES:
         for location in _locations(name):
             compileall.compile_dir(location, quiet=2)

@@ -93,9 +93,10 @@ def run(arguments: argparse.Namespace) -> None:
             }
         figures = measure(cases, environment, arguments.rounds, launcher, directory)
     if arguments.json:
-        print(json.dumps([figure._asdict() for figure in figures], indent=2))
+        text = json.dumps([figure._asdict() for figure in figures], indent=2)
     else:
-        print(table(figures, arguments))
+        text = table(figures, arguments)
+    sys.stdout.write(f"{text}\n")
 
 
 def _command_line(launcher: Path) -> str:

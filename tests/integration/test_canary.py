@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from cloud import Cloud
 from factories import HOST, IMAGE, make_request
 from integration.launchers import ask, install, write_config

@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from factories import make_request
 
+from factories import make_request
 from pullpass import __version__, cli
 
 if TYPE_CHECKING:

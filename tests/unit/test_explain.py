@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
-from support import FakeClock, make_claims, make_token, public_jwk
 
+from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
 from pullpass import explain, pipeline
+from support import FakeClock, make_claims, make_token, public_jwk
 
 if TYPE_CHECKING:
     from pathlib import Path

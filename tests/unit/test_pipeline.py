@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
-from support import FakeClock, make_claims, make_token
 
+from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
 from pullpass import pipeline
 from pullpass.errors import CODES, PullpassError
 from pullpass.exchange import Credential
 from pullpass.secret import Secret
+from support import FakeClock, make_claims, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factories import HOST, ROLE, make_config, make_grant, make_subject, make_target
 
+from factories import HOST, ROLE, make_config, make_grant, make_subject, make_target
 from pullpass import policy, registry
 from pullpass.errors import REFUSED, PullpassError
 from pullpass.policy import Decision

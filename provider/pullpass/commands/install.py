@@ -12,7 +12,7 @@ from pullpass import install
 if TYPE_CHECKING:
     import argparse
 
-DESCRIPTION = """Write the launchers pullpass-ecr and pullpass-gcr into the kubelet's --image-credential-provider-bin-dir.
+DESCRIPTION = """Write the launchers pullpass-ecr and pullpass-gcr to where --image-credential-provider-bin-dir points.
 
 The interpreter, the libraries, the configuration and its runtime directory are fixed inside, so that a launcher
 looks at no argument and no environment variable. Run it again after upgrading Python or pullpass, or moving
