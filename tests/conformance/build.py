@@ -41,12 +41,15 @@ PROGRAMS = {
 
 
 def go_command() -> str:
-    """The path of `go`.
+    """The path of `go`: what `GO` names and nothing else, where that is set.
 
     Raises:
         BuildError: there is none.
     """
-    found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
+    if named := os.environ.get("GO"):
+        found = shutil.which(named)
+    else:
+        found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
     if found is None:
         raise BuildError(GO_MISSING)
     return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +23,9 @@ DESCRIPTION = """Compares pullpass with the programs it has to agree with, built
 
 Without arguments every suite runs: the kubelet's exec-plugin code and keyring with plugins that misbehave on purpose,
 with pullpass's launchers, and with ecr-credential-provider. The exit status is 0 when there is no difference."""
+
+BUILD = """Builds the Go programs into .build/ and holds our own Go code to gofmt and go vet. Minutes at first, seconds
+later. The command `go` is looked for in PATH and in /usr/local/go; GO names another."""
 
 PLUGIN = """Examines any kubelet image credential provider plugin by the kubelet's own code: what the kubelet would do
 with it, and what the kubelet would hide. An image costs the plugin about four exchanges with its cloud.
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/conformance", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("build", help="build the Go programs, and check our own Go code", description=BUILD)
     plugin = commands.add_parser(
         "plugin",
         help="examine any plugin",
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     _plugin_arguments(plugin)
     parsed = parser.parse_args(arguments)
     try:
-        return _plugin(parsed) if parsed.command == "plugin" else _suites()
+        return _plugin(parsed) if parsed.command == "plugin" else _build()
     except (build.BuildError, RunnerError) as error:
         print(f"scripts/conformance: {error}", file=sys.stderr)
         return 2
@@ -147,13 +149,11 @@ def _ordered(report: Report) -> list[Check]:
     return sorted(report.checks, key=place)
 
 
-def _suites() -> int:
-    """Build everything, then run the tests of this directory."""
+def _build() -> int:
     for name, program in build.PROGRAMS.items():
         print(f"building {name}: {program.what} ...", end=" ", flush=True)
         start = time.monotonic()
         build.build(name)
         print(f"{time.monotonic() - start:.0f} s", flush=True)
     build.vet()
-    command = [sys.executable, "-m", "pytest", "-q", os.path.relpath(build.HERE, build.ROOT)]
-    return subprocess.run(command, cwd=build.ROOT, check=False).returncode
+    return 0

