@@ -118,9 +118,7 @@ def _host(host: str) -> str:
         inner, bracket, port = host.rpartition("]")
         if not bracket or host.rfind("[") != 0:
             raise ValueError("it is not a bracketed IPv6 address")
-        from ipaddress import IPv6Address  # noqa: PLC0415 - hardly ever needed
-
-        IPv6Address(inner[1:])
+        _check_ipv6(inner[1:])
     else:
         name, colon, port = host.partition(":")
         port = colon + port
@@ -132,6 +130,25 @@ def _host(host: str) -> str:
     if port and not (port[0] == ":" and _DIGITS.issuperset(port[1:])):
         raise ValueError("its port is not a number")
     return _unescape(host)
+
+
+def _check_ipv6(text: str) -> None:
+    """Check what stands in brackets: an address, perhaps `%25` and a zone, in which escapes may stand (RFC 6874)."""
+    from ipaddress import IPv6Address  # noqa: PLC0415 - hardly ever needed
+
+    address, percent, zone = text.partition("%")
+    IPv6Address(address)
+    if not percent:
+        return
+    _unescape(zone)
+    first, *escaped = zone[2:].split("%")
+    raw = first + "".join(piece[2:] for piece in escaped)
+    if not zone.startswith("25") or zone == "25":
+        raise ValueError("its IPv6 address has an escape that begins no zone")
+    if any(char < "\x80" and char not in _HOST for char in raw) or any(
+        piece[:2] not in ("25", "20") and chr(int(piece[:2], 16)) not in _HOST for piece in escaped
+    ):
+        raise ValueError("the zone of its IPv6 address has a character that no host has")
 
 
 def _unescape(text: str) -> str:
