@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from pullpass.clock import Clock
     from pullpass.config import Config
-    from pullpass.exchange import Credential, Exchanger
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange import Credential, Exchanger, Plan
     from pullpass.identity import Subject
     from pullpass.policy import Decision
     from pullpass.registry import Target

@@ -63,4 +63,9 @@ def test_a_refusal_loads_no_room_that_it_does_not_enter(refusal: set[str]) -> No
         "registry", "request", "secret", "store",
     }  # fmt: skip
     rooms = {name for name in refusal if name.startswith(("pullpass.exchange.", "pullpass.config."))}
-    assert rooms == {"pullpass.exchange.plan", "pullpass.config.compiled", "pullpass.config.values"}
+    assert rooms == {
+        "pullpass.exchange.plan",
+        "pullpass.exchange.plan_aws",
+        "pullpass.config.compiled",
+        "pullpass.config.values",
+    }

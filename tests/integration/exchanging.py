@@ -12,7 +12,7 @@ from factories import make_config, make_ecr, make_subject, make_target
 from pullpass import exchange
 from pullpass.clock import Deadline, SystemClock
 from pullpass.errors import PullpassError
-from pullpass.exchange import aws, plan
+from pullpass.exchange import aws, plan_aws
 from pullpass.policy import Decision
 from pullpass.secret import Secret
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cloud import Cloud
     from pullpass.exchange import Credential
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange.plan_aws import AwsPlan
 
 ROLE = role_arn("pull-team-a")
 # As long as no server hangs, nothing waits for it.
@@ -48,7 +48,7 @@ class ImpatientClock(SystemClock):
         self.between()
 
 
-def make_plan(cloud: Cloud, *, tls: bool = False, **fields: Any) -> Plan:
+def make_plan(cloud: Cloud, *, tls: bool = False, **fields: Any) -> AwsPlan:
     """The plan for team-a/web and its image at the local cloud.
 
     Args:
@@ -63,14 +63,15 @@ def make_plan(cloud: Cloud, *, tls: bool = False, **fields: Any) -> Plan:
     subject = make_subject(namespace=fields.pop("namespace", "team-a"))
     target = make_target(**{name: fields.pop(name) for name in list(fields) if name in make_target()._fields})
     decision = Decision("team images", ROLE, "", pull_through=False)._replace(**fields)
-    config = make_config(ecr=make_ecr(**section))
+    ecr = make_ecr(**section)
+    config = make_config(ecr=ecr)
     config = config._replace(node=config.node._replace(ca_bundle=ca_bundle))
-    return plan.make(subject, target, decision, config)
+    return plan_aws.make(subject, target, decision, config, ecr)
 
 
 def run(
     cloud: Cloud,
-    planned: Plan | None = None,
+    planned: AwsPlan | None = None,
     *,
     token: str | None = None,
     deadline_s: float = LONG_S,
@@ -87,7 +88,7 @@ def run(
 
 def refused(
     cloud: Cloud,
-    planned: Plan | None = None,
+    planned: AwsPlan | None = None,
     *,
     token: str | None = None,
     deadline_s: float = LONG_S,

@@ -28,12 +28,12 @@ JUNK = "[profile\nnot = an ini file"
 OURS = """
 import json, sys
 from pullpass.clock import Deadline, SystemClock
-from pullpass.exchange import load, plan
+from pullpass.exchange import load, plan_aws
 from pullpass.secret import Secret
 
 fields, token = json.load(sys.stdin)
 clock = SystemClock()
-credential = load("ecr")(plan.Plan(**fields), Secret(token), Deadline(clock, 30), clock)
+credential = load("ecr")(plan_aws.AwsPlan(**fields), Secret(token), Deadline(clock, 30), clock)
 print(credential.principal)
 """
 # What anybody would write who trusts the SDK.

@@ -22,7 +22,7 @@ from factories import make_config, make_ecr, make_subject, make_target
 from integration.exchanging import LONG_S, ImpatientClock
 from pullpass.clock import Deadline
 from pullpass.errors import PullpassError
-from pullpass.exchange import aws, plan
+from pullpass.exchange import aws, plan_aws
 from pullpass.policy import Decision
 from pullpass.secret import Secret
 
@@ -107,7 +107,7 @@ def exchange(moto: Moto) -> PullpassError:
     ecr = make_ecr(sts_endpoint=moto.url, ecr_endpoint=moto.url)
     target = make_target(account="123456789012")
     decision = Decision("team images", ROLE, "", pull_through=False)
-    planned = plan.make(make_subject(), target, decision, make_config(ecr=ecr))
+    planned = plan_aws.make(make_subject(), target, decision, make_config(ecr=ecr), ecr)
     clock = ImpatientClock()
     with pytest.raises(PullpassError) as caught:
         aws.exchange(planned, Secret(TOKEN), Deadline(clock, LONG_S), clock)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloud import Cloud
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange.plan_aws import AwsPlan
 
 STS = "sts.AssumeRoleWithWebIdentity"
 ECR = "ecr.GetAuthorizationToken"
@@ -168,7 +168,7 @@ def test_proxy_that_is_not_there(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) 
     assert "connection refused" in error.what
 
 
-def through_proxy(cloud: Cloud, **fields: Any) -> Plan:
+def through_proxy(cloud: Cloud, **fields: Any) -> AwsPlan:
     """A plan for AWS's real host names."""
     return make_plan(cloud, sts_endpoint="", ecr_endpoint="", ca_bundle=cloud.endpoints.ca_file, **fields)
 

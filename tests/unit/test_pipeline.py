@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pullpass.clock import Clock, Deadline
     from pullpass.config import Config
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange import Plan
 
 HOUR_S = 3600.0
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from factories import ROLE, make_config, make_ecr, make_subject, make_target
 from pullpass import exchange, registry
 from pullpass.errors import REFUSED, PullpassError
-from pullpass.exchange import plan
+from pullpass.exchange import plan, plan_aws
 from pullpass.policy import Decision
 
 if TYPE_CHECKING:
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange.plan_aws import AwsPlan
     from pullpass.identity import Subject
 
 STS_ALPHABET = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
@@ -32,14 +32,16 @@ def decision(**fields: Any) -> Decision:
     return Decision("team images", ROLE, "", pull_through=False)._replace(**fields)
 
 
-def make(subject: Subject | None = None, **fields: Any) -> Plan:
+def make(subject: Subject | None = None, **fields: Any) -> AwsPlan:
     """The plan for team-a/web and its image; fields of target, decision or [ecr] by keyword."""
     target = {name: fields.pop(name) for name in list(fields) if name in registry.Target._fields}
     section = {name: fields.pop(name) for name in list(fields) if name in make_ecr()._fields}
     cluster = fields.pop("cluster", "prod-1")
     config = make_config(ecr=make_ecr(**section))
     config = config._replace(node=config.node._replace(cluster=cluster))
-    return plan.make(subject or make_subject(), make_target(**target), decision(**fields), config)
+    made = plan.make(subject or make_subject(), make_target(**target), decision(**fields), config)
+    assert isinstance(made, plan_aws.AwsPlan)
+    return made
 
 
 def refused(code: str, **fields: Any) -> PullpassError:
@@ -53,7 +55,7 @@ def refused(code: str, **fields: Any) -> PullpassError:
 def test_whole_plan() -> None:
     """Everything that would be sent follows from subject, target, decision and configuration."""
     made = make()
-    assert made._replace(key="", session_policy="", calls=()) == plan.Plan(
+    assert made._replace(key="", session_policy="", calls=()) == plan_aws.AwsPlan(
         kind="ecr",
         key="",
         opens="ecr:aws:111122223333:us-west-2:team-a/app",
@@ -76,12 +78,12 @@ def test_whole_plan() -> None:
 def test_calls() -> None:
     """What explain shows names both calls, where they go, and what limits the session; never the token."""
     assert make().calls == (
-        plan.Call(
+        exchange.Call(
             "sts:AssumeRoleWithWebIdentity",
             "https://sts.us-west-2.amazonaws.com",
             f"the token, {ROLE}, session prod-1_team-a_web for 3600s, limited to team-a/app",
         ),
-        plan.Call(
+        exchange.Call(
             "ecr:GetAuthorizationToken",
             "https://api.ecr.us-west-2.amazonaws.com",
             "signed by the session, region us-west-2",
@@ -133,7 +135,7 @@ def test_longest_policy_fits() -> None:
         region="us-gov-west-1",
         identity=ROLE.replace("arn:aws:", "arn:aws-us-gov:"),
     )
-    assert len(made.session_policy) < plan.SESSION_POLICY_LIMIT / 2
+    assert len(made.session_policy) < plan_aws.SESSION_POLICY_LIMIT / 2
 
 
 def test_policy_that_is_too_long() -> None:
@@ -251,7 +253,7 @@ def test_what_does_not_matter_keeps_the_key() -> None:
 @given(NAMES, NAMES, NAMES)
 def test_session_name_fits_sts(cluster: str, namespace: str, account: str) -> None:
     """Every session name is of STS's alphabet and length, and shows at least 12 characters of each part."""
-    name = plan.session_name(cluster, namespace, account)
+    name = plan_aws.session_name(cluster, namespace, account)
     assert STS_ALPHABET.fullmatch(name)
     shown = name.partition("=")[0].split("_")
     assert len(shown) == 3
@@ -263,26 +265,26 @@ def test_session_name_fits_sts(cluster: str, namespace: str, account: str) -> No
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES), unique=True, min_size=2, max_size=30))
 def test_session_names_do_not_collide(workloads: list[tuple[str, str, str]]) -> None:
     """Different workloads have different session names."""
-    assert len({plan.session_name(*workload) for workload in workloads}) == len(workloads)
+    assert len({plan_aws.session_name(*workload) for workload in workloads}) == len(workloads)
 
 
 def test_session_names_that_joining_would_confuse() -> None:
     """Neither moving a character over a border nor a name that looks like a cut one makes two workloads one."""
     long = "n" * 63
-    cut = plan.session_name("prod-1", long, "web")
+    cut = plan_aws.session_name("prod-1", long, "web")
     workloads = [
         ("a", "b-c", "d"), ("a-b", "c", "d"), ("a", "b", "c-d"),
         ("prod-1", long, "web"), ("prod-1", long, "web2"), ("prod-1", "n" * 62, "web"),
         tuple(cut.partition("=")[0].split("_")),
     ]  # fmt: skip
-    assert len({plan.session_name(*workload) for workload in workloads}) == len(workloads)
+    assert len({plan_aws.session_name(*workload) for workload in workloads}) == len(workloads)
     assert "=" in cut
 
 
 @pytest.mark.parametrize("name", ["a_b", "a=b", "ä", "a b", "a/b", "A", "a\n"])
 def test_session_name_of_strange_parts(name: str) -> None:
     """A part with characters that no Kubernetes name has can't imitate another workload's session."""
-    made = plan.session_name("prod-1", name, "web")
+    made = plan_aws.session_name("prod-1", name, "web")
     assert STS_ALPHABET.fullmatch(made)
     assert made.startswith("prod-1_")
     assert re.fullmatch("[0-9a-f]{24}", made.partition("=")[2])

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pullpass.errors import PullpassError
+from pullpass.store import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from pullpass.clock import Clock, Deadline
-    from pullpass.exchange.plan import Plan
     from pullpass.identity import Subject
+    from pullpass.policy import Decision
     from pullpass.secret import Secret
 
     class Verifier(Protocol):
@@ -26,14 +27,37 @@ if TYPE_CHECKING:
         def __call__(self, token: Secret, subject: Subject, audience: str, jwks_path: str, now_s: float) -> None:
             """Raise `PullpassError` when the token is not what `subject` says."""
 
+    class Plan(Protocol):
+        """What every cloud's plan has; each has more, for its own exchanger."""
+
+        @property
+        def kind(self) -> str:
+            """A row of `TABLE`, which chooses the exchanger."""
+
+        @property
+        def key(self) -> str:
+            """The name of the approval, cache entry and intent."""
+
+        @property
+        def opens(self) -> str:
+            """What the credential gives access to."""
+
+        @property
+        def identity(self) -> str:
+            """What the workload becomes."""
+
+        @property
+        def calls(self) -> tuple[Call, ...]:
+            """What would be called, in order."""
+
     class Exchanger(Protocol):
         """Sends what a plan says."""
 
-        def __call__(self, plan: Plan, token: Secret, deadline: Deadline, clock: Clock) -> Credential:
+        def __call__(self, plan: Any, token: Secret, deadline: Deadline, clock: Clock) -> Credential:
             """Exchange `token` for a credential.
 
             Args:
-                plan: what to send.
+                plan: what to send: the kind of plan that its row is for.
                 token: the pod's service-account token.
                 deadline: of the whole run.
                 clock: the run's clock.
@@ -41,6 +65,20 @@ if TYPE_CHECKING:
             Raises:
                 PullpassError: with an upstream class when the cloud refused, was not reached, or made no sense.
             """
+
+
+class Call(NamedTuple):
+    """One call that would be made.
+
+    Attributes:
+        action: as the cloud names it.
+        url: where it would be sent.
+        summary: with what, in a few words.
+    """
+
+    action: str
+    url: str
+    summary: str
 
 
 class Credential(NamedTuple):
@@ -68,6 +106,48 @@ class Credential(NamedTuple):
     def life_ends_s(self) -> float:
         """When the first of password and session ends."""
         return min(self.registry_expires_s, self.session_expires_s)
+
+
+def key(  # noqa: PLR0913 - one argument for each part of a key
+    subject: Subject | None,
+    cluster: str,
+    decision: Decision,
+    opens: str,
+    *,
+    endpoints: tuple[str, str],
+    session_policy: str = "",
+    oauth_scope: str = "",
+    duration_s: int,
+) -> str:
+    """The one name of approval, cache entry and intent (the design, "One key").
+
+    Args:
+        subject: who asks; without a token every name of it is "".
+        cluster: the cluster's name.
+        decision: the identity, and the hop behind it.
+        opens: what the credential gives access to.
+        endpoints: the two base URLs that are called.
+        session_policy: what limits the session, or "".
+        oauth_scope: what limits the access token, or "".
+        duration_s: how long the session or access token is asked for.
+    """
+    return digest.key(
+        (
+            ("issuer", subject.issuer if subject else ""),
+            ("cluster", cluster),
+            ("namespace", subject.namespace if subject else ""),
+            ("serviceAccount", subject.service_account if subject else ""),
+            ("uid", subject.uid if subject else ""),
+            ("identity", decision.identity),
+            ("via", decision.via),
+            ("opens", opens),
+            ("endpoint", endpoints[0]),
+            ("endpoint", endpoints[1]),
+            ("sessionPolicy", digest.sha256_hex(session_policy.encode("ascii"))),
+            ("oauthScope", oauth_scope),
+            ("duration", str(duration_s)),
+        )
+    )
 
 
 # kind of a plan -> (the exchanger as "module:function", the extra that brings what it imports)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pullpass.clock import Clock, Deadline
-    from pullpass.exchange.plan import Plan
+    from pullpass.exchange.plan_aws import AwsPlan
 
 ASSUME_ROLE = "sts:AssumeRoleWithWebIdentity"
 GET_PASSWORD = "ecr:GetAuthorizationToken"  # noqa: S105 - the name of a call
@@ -74,7 +74,7 @@ class Session(NamedTuple):
 
 
 def exchange(
-    plan: Plan, token: Secret, deadline: Deadline, clock: Clock, jitter: Callable[[], float] = random.random
+    plan: AwsPlan, token: Secret, deadline: Deadline, clock: Clock, jitter: Callable[[], float] = random.random
 ) -> Credential:
     """Exchange a pod's token for an ECR password; see `exchange.Exchanger`.
 
@@ -237,7 +237,7 @@ def _request_id(response: Any) -> str:
     return str(response.get("ResponseMetadata", {}).get("RequestId") or "")
 
 
-def _read_session(answer: dict[str, Any], plan: Plan, now_s: float) -> Session:
+def _read_session(answer: dict[str, Any], plan: AwsPlan, now_s: float) -> Session:
     """The session in STS's answer, if it is the one that was asked for.
 
     Raises:
