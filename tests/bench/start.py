@@ -170,7 +170,5 @@ def table(figures: list[Figure], arguments: argparse.Namespace) -> str:
     ]
     for figure in figures:
         third = ", ".join(figure.third_parties) or "none"
-        lines.append(
-            f"{figure.name:<26}{figure.median_ms:>7.1f} ms{figure.ratio:>7.1f}x{figure.modules:>9}  {third}"
-        )
+        lines.append(f"{figure.name:<26}{figure.median_ms:>7.1f} ms{figure.ratio:>7.1f}x{figure.modules:>9}  {third}")
     return "\n".join(lines)
