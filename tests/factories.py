@@ -71,7 +71,15 @@ def make_gcr(**fields: Any) -> Gcr:
 def make_config(*grants: Grant, **fields: Any) -> Config:
     """A configuration with these grants, or with `make_grant()` when there are none."""
     values: dict[str, Any] = {
-        "node": Node(cluster="prod-1", issuers=(ISSUER,), jwks="", deadline_s=45.0, ca_bundle=""),
+        "node": Node(
+            cluster="prod-1",
+            issuers=(ISSUER,),
+            jwks="",
+            deadline_s=45.0,
+            ca_bundle="",
+            aws_metadata="http://169.254.169.254",
+            google_metadata="http://169.254.169.254",
+        ),
         "paths": Paths(state="/var/lib/pullpass", runtime="/run/pullpass", kubelet="/var/lib/kubelet"),
         "approval": Approval(
             max_age_s=3600.0, recheck_s=600.0, margin_s=120.0, min_life_s=30.0, outage_s=14400.0, denied_for_s=30.0

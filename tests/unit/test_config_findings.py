@@ -46,7 +46,7 @@ VALUES = [
         "node.jwks_file",
         "/x",
         "node.jwks_file is not a known key",
-        "expected one of cluster, issuers, jwks, deadline, ca_bundle",
+        "expected one of cluster, issuers, jwks, deadline, ca_bundle, aws_metadata, google_metadata",
     ),
     ("paths", "/x", 'paths is "/x"', "expected a table [paths]"),
     ("approval", False, "approval is false", "expected a table [approval]"),

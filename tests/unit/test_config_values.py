@@ -16,7 +16,15 @@ from pullpass.config.checks import duration_ns
 def test_the_least_configuration_has_the_defaults() -> None:
     """Everything that is not required has the design's default."""
     assert accept(LEAST) == Config(
-        node=Node("prod-1", ("https://oidc.example.test/c1",), jwks="", deadline_s=45.0, ca_bundle=""),
+        node=Node(
+            "prod-1",
+            ("https://oidc.example.test/c1",),
+            jwks="",
+            deadline_s=45.0,
+            ca_bundle="",
+            aws_metadata="http://169.254.169.254",
+            google_metadata="http://169.254.169.254",
+        ),
         paths=Paths("/var/lib/pullpass", "/run/pullpass", "/var/lib/kubelet"),
         approval=Approval(
             max_age_s=3600.0, recheck_s=600.0, margin_s=120.0, min_life_s=30.0, outage_s=14400.0, denied_for_s=30.0
@@ -73,6 +81,8 @@ issuers = ["https://oidc.example.test/c1", "https://kubernetes.default.svc"]
 jwks = "/etc/pullpass/jwks.json"
 deadline = "1.5s"
 ca_bundle = "/etc/pullpass/ca.pem"
+aws_metadata = "http://[fd00:ec2::254]"
+google_metadata = "http://127.0.0.1:8081"
 [paths]
 state = "/srv/state"
 runtime = "/srv/run"
@@ -132,7 +142,15 @@ def test_every_key_has_its_value() -> None:
     """Every key that is given is found in the configuration, in seconds where it is a duration."""
     loaded = schema.check(tomllib.loads(EVERY_KEY), "config.toml")
     issuers = ("https://oidc.example.test/c1", "https://kubernetes.default.svc")
-    assert loaded.node == Node("c-1", issuers, "/etc/pullpass/jwks.json", 1.5, "/etc/pullpass/ca.pem")
+    assert loaded.node == Node(
+        "c-1",
+        issuers,
+        "/etc/pullpass/jwks.json",
+        1.5,
+        "/etc/pullpass/ca.pem",
+        "http://[fd00:ec2::254]",
+        "http://127.0.0.1:8081",
+    )
     assert loaded.paths == Paths("/srv/state", "/srv/run", "/srv/kubelet")
     assert loaded.approval == Approval(5400.0, 1.0, 0.0, 0.0, 0.0, 0.25)
     assert (loaded.unmatched, loaded.audit) == ("node", Audit(45 * 86400.0, "issue"))
@@ -157,7 +175,11 @@ def test_every_key_has_its_value() -> None:
         token_lifetime_s=600,
         hosts=("registry.example.com",),
     )
-    assert loaded.grants == (
+
+
+def test_every_key_of_a_grant_has_its_value() -> None:
+    """The three kinds of grants: a fixed identity, one that an annotation chooses, and the node's."""
+    assert schema.check(tomllib.loads(EVERY_KEY), "config.toml").grants == (
         Grant(
             name="one",
             service_accounts=("a/b", "c*/*-d"),
@@ -335,3 +357,52 @@ def test_a_password_in_a_url_is_not_shown() -> None:
     said = finding(LEAST, ("ecr.sts_endpoint", "https://user:hunter2@a.example"))
     assert said.startswith("ecr.sts_endpoint has user information (not shown), expected a base URL such as https://")
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254",
+        "http://169.254.169.254/",
+        "http://169.254.170.2:8080",
+        "http://[fe80::1]",
+        "http://[fd00:ec2::254]",
+        "http://[fd20:ce::254]:80",
+        "http://127.0.0.1:8081",
+        "http://[::1]",
+    ],
+)
+def test_urls_of_metadata_services(url: str) -> None:
+    """Plain http is all they speak, so the address must be of this machine or of its own link."""
+    loaded = accept(LEAST, ("node.aws_metadata", url), ("node.google_metadata", url))
+    assert (loaded.node.aws_metadata, loaded.node.google_metadata) == (url, url)
+
+
+@pytest.mark.parametrize("key", ["aws_metadata", "google_metadata"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "169.254.169.254",
+        "https://169.254.169.254",
+        "http://metadata.google.internal",
+        "http://localhost",
+        "http://169.253.169.254",
+        "http://169.254.169.254.example",
+        "http://169.254.43518",
+        "http://10.0.0.1",
+        "http://[fd00:ec2::255]",
+        "http://[2001:db8::1]",
+        "http://[::ffff:10.0.0.1]",
+        "http://169.254.169.254:0",
+        "http://169.254.169.254:65536",
+        "http://a@169.254.169.254",
+        "http://169.254.169.254?x",
+        "http://169.254.169.254\n",
+    ],
+)
+def test_urls_of_no_metadata_service(key: str, url: str) -> None:
+    """A name, which somebody else could answer for, an address anywhere, TLS, and what two parsers read in two ways."""
+    said = finding(LEAST, (f"node.{key}", url))
+    assert said.startswith(f"node.{key} is ")
+    assert said.endswith("http, and a link-local or loopback address")

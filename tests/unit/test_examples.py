@@ -133,6 +133,8 @@ def test_commented_defaults_are_the_defaults() -> None:
     text = (EXAMPLES / "pullpass.toml").read_text()
     for name, key in (
         ("deadline", schema.NODE.keys),
+        ("aws_metadata", schema.NODE.keys),
+        ("google_metadata", schema.NODE.keys),
         ("universe_domain", schema.GCR.keys),
         ("token_lifetime", schema.GCR.keys),
     ):

@@ -70,7 +70,7 @@ _ALIAS = _record(Alias, _TEXT, _TEXT, _TEXT)
 _GRANT = _record(Grant, _TEXT, _TEXTS, _TEXTS, _TRUTH, _TEXT, _TEXTS, _TEXTS, _TEXT, _TRUTH)
 _CONFIG = _record(
     Config,
-    _record(Node, _TEXT, _TEXTS, _TEXT, _NUMBER, _TEXT),
+    _record(Node, _TEXT, _TEXTS, _TEXT, _NUMBER, _TEXT, _TEXT, _TEXT),
     _record(Paths, _TEXT, _TEXT, _TEXT),
     _record(Approval, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
     _TEXT,

@@ -79,11 +79,14 @@ def _is_loopback(host: str) -> bool:
 
 def _is_url(value: str, *, path: bool) -> bool:
     match = _URL.fullmatch(value)
-    if match is None:
+    if match is None or (match[1] == "http" and not _is_loopback(match[2])):
         return False
-    scheme, host, port, rest = match.groups()
-    if scheme == "http" and not _is_loopback(host):
-        return False
+    return _is_url_of(match, path=path)
+
+
+def _is_url_of(match: re.Match[str], *, path: bool) -> bool:
+    """Whether host, port and path of a match of `_URL` are what they look like."""
+    _, host, port, rest = match.groups()
     if host.startswith("["):
         try:
             ipaddress.IPv6Address(host[1:-1])
@@ -115,6 +118,32 @@ def url(what: str, *, path: bool = False) -> Check:
     return Check(expected, read)
 
 
+# The documented addresses of AWS and of Google over IPv6 are not link-local ones, but on the node's link all the same.
+_METADATA_ADDRESSES = ("fd00:ec2::254", "fd20:ce::254")
+
+
+def is_metadata_host(host: str) -> bool:
+    """Whether a metadata service may be asked at `host`: what is there is this machine, or answers on its own link.
+
+    An address, not a name: whoever can answer for a name could hand the node another one's identity.
+    """
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_link_local or str(address) in _METADATA_ADDRESSES
+
+
+def _is_metadata_url(value: str) -> bool:
+    match = _URL.fullmatch(value)
+    return match is not None and match[1] == "http" and is_metadata_host(match[2]) and _is_url_of(match, path=False)
+
+
+METADATA = "http://169.254.169.254"
+METADATA_URL = text(
+    f"the base URL of a metadata service such as {METADATA}: http, and a link-local or loopback address",
+    _is_metadata_url,
+)
 BASE_URL = url("a base URL such as https://vpce-1.sts.us-west-2.vpce.amazonaws.com")
 TOKEN_URL = url("a whole URL such as https://sts.googleapis.com/v1/token", path=True)
 _ISSUER_URL = url("an issuer URL such as https://oidc.example.com/prod-1")

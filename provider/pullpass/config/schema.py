@@ -43,6 +43,8 @@ NODE = table(
         "jwks": Key("jwks", forms.PATH, ""),
         "deadline": Key("deadline_s", duration("1s", "55s"), 45.0),  # the kubelet kills a plugin at 60s
         "ca_bundle": Key("ca_bundle", forms.PATH, ""),
+        "aws_metadata": Key("aws_metadata", forms.METADATA_URL, forms.METADATA),
+        "google_metadata": Key("google_metadata", forms.METADATA_URL, forms.METADATA),
     },
     _shared_issuer,
 )

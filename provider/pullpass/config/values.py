@@ -13,6 +13,8 @@ class Node(NamedTuple):
     jwks: str  # path, or ""
     deadline_s: float
     ca_bundle: str  # path, or ""
+    aws_metadata: str  # base URL of the instance metadata service
+    google_metadata: str  # base URL of the metadata server
 
 
 class Paths(NamedTuple):

@@ -13,6 +13,8 @@ Rules:
   environment of a node's process must not be able to read or redirect its tokens.
 * `HTTPS_PROXY` and `NO_PROXY` are honoured for https endpoints that are not on loopback; the proxy is given the host
   name to connect to and sees nothing of what is said. Plain http is for loopback, and never goes through a proxy.
+* A transport for metadata services speaks plain http alone, to link-local and loopback addresses, and gives up early:
+  where there is such a service it is on the node's own link, and where there is none nothing answers at all.
 * A request may take half of the time that is left, so that a server that never answers leaves time for another try.
 """
 
@@ -27,6 +29,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
+from pullpass.config.forms import is_metadata_host
 from pullpass.errors import PullpassError, outside
 
 TYPE_CHECKING = False
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 ANSWER_LIMIT_BYTES = 1024 * 1024
 # Per address: a host with dead addresses before a living one must leave time for that one.
 CONNECT_LIMIT_S = 5.0
+# For a metadata service; Google's clients give up after 3 s, AWS's after 1 s. A first answer after a boot is slow.
+METADATA_CONNECT_LIMIT_S = 1.0
+METADATA_LIMIT_S = 4.0
 # Debian and Alpine; Fedora and RHEL; SUSE; others. OpenSSL's own idea comes first, but an interpreter that was built
 # elsewhere carries the paths of the machine that built it.
 SYSTEM_STORES = (
@@ -70,36 +76,41 @@ class Transport:
         answered: the newest answer in a few words, for the error of whoever can't read it; "" before there is one.
     """
 
-    def __init__(self, deadline: Deadline, clock: Clock, ca_bundle: str) -> None:
+    def __init__(self, deadline: Deadline, clock: Clock, ca_bundle: str, *, metadata: bool = False) -> None:
         """Prepare; nothing is opened.
 
         Args:
             deadline: of the whole run.
             clock: the run's clock.
             ca_bundle: path of a PEM file, or "" for the system's store.
+            metadata: whether it is for a metadata service.
         """
         self._deadline = deadline
         self._clock = clock
         self._ca_bundle = ca_bundle
+        self._metadata = metadata
         self._context: ssl.SSLContext | None = None
         self.answered = ""
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """Send one request, once.
 
         Args:
             method: of HTTP.
-            url: https, or http on loopback.
+            url: https, or http on loopback; of a metadata service, http on a link-local or loopback address.
             headers: besides those that HTTP itself needs.
-            body: of the request.
+            body: of the request, or None.
 
         Raises:
             PullpassError: `cloud-unreachable`, `cloud-tls`, `cloud-throttled`, `cloud-failing` (worth trying again);
                 `cloud-redirect`, `cloud-answer`; `ca-bundle`, `proxy`.
         """
         parts = urlsplit(url)
-        end_s = self._clock.monotonic_s() + self._deadline.remaining_s() / 2
-        connection = self._connection(parts, max(0.001, min(CONNECT_LIMIT_S, self._deadline.remaining_s() / 2)))
+        limit_s, connect_limit_s = self._deadline.remaining_s() / 2, CONNECT_LIMIT_S
+        if self._metadata:
+            limit_s, connect_limit_s = min(limit_s, METADATA_LIMIT_S), METADATA_CONNECT_LIMIT_S
+        end_s = self._clock.monotonic_s() + limit_s
+        connection = self._connection(parts, max(0.001, min(connect_limit_s, limit_s)))
         try:
             connection.connect()
             # Zero would mean "never wait" to a socket.
@@ -121,10 +132,11 @@ class Transport:
 
     def _connection(self, parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
         host = parts.hostname or ""
-        if parts.scheme == "http" and _is_loopback(host):
+        near = is_metadata_host(host) if self._metadata else _is_loopback(host)
+        if parts.scheme == "http" and near:
             return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        if parts.scheme != "https":
-            raise PullpassError("internal", f"{_host(parts)} would be sent a token over {outside(parts.scheme)}")
+        if parts.scheme != "https" or self._metadata:
+            raise PullpassError("internal", f"{_host(parts)} would be asked over {outside(parts.scheme)}")
         proxy = _proxy(host)
         if self._context is None:
             self._context = _trust(self._ca_bundle)
@@ -158,7 +170,7 @@ def _check_status(response: http.client.HTTPResponse, parts: SplitResult) -> Non
     status = response.status
     if status == 429:
         raise PullpassError("cloud-throttled", f"{_host(parts)} answered with HTTP status 429")
-    if status >= 500:
+    if status >= 500 or status == 408:  # Request Timeout: a front end's, about the server behind it
         raise PullpassError("cloud-failing", f"{_host(parts)} answered with HTTP status {status}")
     if 300 <= status < 400:
         # Scheme and host alone: the rest may repeat what was sent.
