@@ -67,6 +67,7 @@ def test_skopeo_under_the_registrys_own_name(cloud: Cloud) -> None:
     assert (last.host, last.tls, last.proxied, last.account, last.region) == (HOST, True, True, ACCOUNT, REGION)
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("region", "options", "sts_host", "ecr_host"),
     [

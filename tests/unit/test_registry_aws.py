@@ -67,6 +67,7 @@ def prefixes_of(region_regex: str) -> set[str]:
     return {"".join(choice) for choice in itertools.product(*pieces)}
 
 
+@pytest.mark.newest
 def test_partitions_are_botocores(sdk: Any) -> None:
     """Names, region prefixes, suffixes and every region that botocore lists belong to the same partition here."""
     theirs = {row["id"]: row for row in sdk.get_component("data_loader").load_data("partitions")["partitions"]}
@@ -89,6 +90,7 @@ def test_fips_regions_are_botocores(sdk: Any) -> None:
     assert theirs == FIPS_REGIONS == {region for row in PARTITIONS for region in row.fips_regions}
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("service", ["sts", "ecr"])
 def test_endpoints_are_where_botocore_sends(sdk: Any, service: str, region: str) -> None:
