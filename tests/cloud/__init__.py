@@ -1,4 +1,4 @@
-"""The local cloud: AWS, and a cluster's token issuer, on loopback, for tests and the demo.
+"""The local cloud: AWS, Google, and a cluster's token issuer, on loopback, for tests and the demo.
 
 It behaves like the other side and says no like it: tokens, signatures, trust policies, permissions and passwords are
 really verified. It needs `cryptography`, `pyjwt` and `botocore` (to verify signatures) and listens on 127.0.0.1 only.
@@ -8,9 +8,10 @@ In the process of a test (`tests/` is on `sys.path`)::
     from cloud import Cloud, role_arn
 
     with Cloud() as cloud:                              # or Cloud().start() ... .stop(); now= takes a clock
-        cloud.endpoints.sts                             # http://127.0.0.1:PORT; also ecr, sts_tls, ecr_tls (https),
-                                                        # registry, registry_tls (HOST:PORT), issuer, proxy, elsewhere,
-                                                        # elsewhere_tls, control, ca_file
+        cloud.endpoints.sts                             # http://127.0.0.1:PORT; likewise ecr, gsts (base of /v1/token),
+                                                        # iamcredentials; each with _tls (https); registry (ECR),
+                                                        # artifact (Google) and their _tls: HOST:PORT; issuer, proxy,
+                                                        # elsewhere, elsewhere_tls, control, ca_file
         token = cloud.mint_token("team-a", "web")       # wrong ones: audience=, lifetime_s=, issued_s=, alg=, key=,
                                                         # claims=, remove=, header=, payload=, cluster=
         cloud.fault("sts.AssumeRoleWithWebIdentity", "Throttling", times=2)     # times=None: until cleared
@@ -25,9 +26,26 @@ In the process of a test (`tests/` is on `sys.path`)::
         cloud.push("team-a/new", "v1")                  # another image
         cloud.rotate_keys(keep_old=False); cloud.certificates("expired"); cloud.reset()
 
-`where` is `*`, a service (`sts`, `ecr`, `registry`, `issuer`) or an operation (`sts.AssumeRoleWithWebIdentity`,
-`ecr.GetAuthorizationToken`, `registry.ping|manifest|blob|tags`, `issuer.discovery|jwks`). Requests to a host that is
-none of ours are recorded as `elsewhere`, failed handshakes as `tls.handshake`, CONNECT as `proxy.CONNECT`.
+Google's side (`from cloud.gcp.world import ...`: GOOGLE_AUDIENCE, PULL_ACCOUNT, provider_name, principal, ...)::
+
+        cloud.mint_token("team-b", "web", audience=GOOGLE_AUDIENCE)
+        cloud.set_pool(disabled=True)                   # pool=, number=; deleted=
+        cloud.set_workload_provider(audiences=[...])    # issuer=, mapping={...}, condition=, jwks=cloud.jwks(), disabled=
+        cloud.set_service_account(PULL_ACCOUNT, impersonators=[principal("team-b", "web")])   # longest_token_s=, ...
+        cloud.set_artifacts("team-c", readers=[principal_set("ns", "team-c")])      # project=, location=, bindings=
+        cloud.push_artifact("app", "team-c", "v1")
+        cloud.google                                    # pools, accounts, repositories, tokens, disabled_apis
+
+`where` is `*`, a service or an operation:
+
+* `sts.AssumeRoleWithWebIdentity|GetCallerIdentity`, `ecr.GetAuthorizationToken`, `registry.ping|manifest|blob|tags`
+* `gsts.token`, `iamcredentials.generateAccessToken`, `artifact.ping|token|manifest|blob|tags`
+* `issuer.discovery|jwks`
+
+Requests to a host that is none of ours are recorded as `elsewhere`, failed handshakes as `tls.handshake`, CONNECT as
+`proxy.CONNECT`. The codes that a fault may name are the keys of the service's `errors`; those of Google's STS say after
+a slash which meaning of OAuth's code it is (`invalid_grant/connect`), upper-case ones come in the form of Google's
+front end (`RESOURCE_EXHAUSTED`).
 
 As a process: `python tests/cloud --state-dir D` prints one line of JSON with the endpoints and serves until its
 standard input ends or SIGTERM comes. All of the above works over HTTP as well: `POST {control}/METHOD` with the
@@ -42,6 +60,14 @@ The default world: cluster `prod-1`; account 111122223333 in us-west-2, whose OI
 `pull.ecr.prod-1`; roles `pull-team-a` and `pull-team-b`, trusted by the service accounts of the namespace in their
 name, allowed to pull from `team-a/*` or `team-b/*` and `shared/*`; repositories `team-a/app`, `team-a/other`,
 `team-b/app`, `shared/base` with the tags `v1`, `latest` and `multi` (an index over two platforms).
+
+Google: project `proj`, number 123, pool `nodes` with the provider `prod-1` for tokens for `pull.gcr.prod-1` (subject as
+it is, `attribute.ns`, `.ksa`, `.nsksa`), and the pool `proj.svc.id.goog` with the cluster's issuer as the provider's
+URL. Service accounts `pull@proj.iam.gserviceaccount.com`, which `team-b/web` may impersonate, and
+`node-prod-1@proj.iam.gserviceaccount.com`. Images, each with the tags `v1` and `latest`: `proj/team-a/app` for the
+namespace `team-a`; `proj/team-b/web` for the namespace `team-b` and the account `pull@`; `proj/system/pause` for the
+node's account; `proj/public/base` for everybody: all in `europe-docker.pkg.dev` and, on the bare port, in the location
+`europe`; `gcr.io/proj/app` like `team-b/web`, and `gcr.io/distroless/static` for everybody.
 
 A further cloud is a further module with a `Service` (see `cloud.answers`), added to `Cloud.services`.
 """

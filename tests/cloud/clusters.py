@@ -11,14 +11,11 @@ from cloud.world import AUDIENCE, CLUSTER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cloud.jwks import KeySets
     from cloud.tokens import SigningKey
 
 
 class Clusters:
     """What of `Cloud` belongs to the clusters."""
-
-    keys: KeySets
 
     def __init__(self, base_url: str, now: Callable[[], float]) -> None:
         """Start without an issuer.
@@ -45,7 +42,11 @@ class Clusters:
         """Sign with new keys; without `keep_old` no token signed so far is good any more."""
         self.issuers[cluster].rotate(keep_old=keep_old)
         if not keep_old:
-            self.keys.forget()
+            self.forget_keys()
+
+    def forget_keys(self) -> None:
+        """Have every key set fetched anew at the next token, by whoever keeps one."""
+        raise NotImplementedError
 
     def jwks(self, cluster: str = CLUSTER) -> dict[str, Any]:
         """The cluster's key set, as it is published."""

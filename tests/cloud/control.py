@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cloud.answers import Answer
+from cloud.gcp.cel import ExpressionError
 from cloud.iam import PolicyError
 from cloud.records import Request
 
@@ -35,25 +36,34 @@ def methods(cloud: Cloud) -> dict[str, Callable[..., Any]]:
         cloud.last,
         cloud.mint_token,
         cloud.push,
+        cloud.push_artifact,
         cloud.remove_role,
+        cloud.remove_service_account,
         cloud.requests,
         cloud.reset,
         cloud.rotate_keys,
+        cloud.set_artifacts,
+        cloud.set_pool,
         cloud.set_provider,
         cloud.set_repository,
         cloud.set_role,
+        cloud.set_service_account,
+        cloud.set_workload_provider,
         cloud.wait_for,
     ]
     return {method.__name__: method for method in called} | {"endpoints": cloud.endpoints._asdict}
 
 
 def _plain(result: Any) -> Any:
-    """The result as JSON can hold it; of roles and repositories their ARN."""
+    """The result as JSON can hold it; of what the clouds hold, its name there."""
     if isinstance(result, list):
         return [_plain(item) for item in result]
     if isinstance(result, Request):
         return result.document()
-    return getattr(result, "arn", result)
+    for name in ("arn", "resource", "email", "name"):
+        if hasattr(result, name):
+            return getattr(result, name)
+    return result
 
 
 def _json(status: int, document: Any) -> Answer:
@@ -73,5 +83,5 @@ def answer(cloud: Cloud, request: Request) -> Answer:
         if not isinstance(arguments, dict):
             return _json(400, {"error": "the arguments must be a JSON object"})
         return _json(200, _plain(known[name](**arguments)))
-    except (LookupError, PolicyError, TimeoutError, TypeError, ValueError) as error:
+    except (ExpressionError, LookupError, PolicyError, TimeoutError, TypeError, ValueError) as error:
         return _json(400, {"error": f"{type(error).__name__}: {error}"})

@@ -1,6 +1,7 @@
-"""How STS comes by an issuer's keys and verifies a token with them: over HTTP, as the real one does.
+"""How a cloud comes by an issuer's keys and verifies a token with them: over HTTP, as the real ones do.
 
-Keys are kept until a token names one that is not among them, or `forget` is called.
+Keys are kept until a token names one that is not among them, or `forget` is called. What goes wrong is a `TokenFault`;
+each service has its own code for it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from cloud.answers import Refused
-
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jwt.types import Options
 
@@ -30,8 +29,30 @@ _UNCHECKED: Options = {
     "verify_aud": False,
     "verify_iss": False,
 }
-_NOT_A_JWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
-_NO_KEY = "Couldn't retrieve verification key from your identity provider, please reference the documentation"
+
+
+class TokenFault(Exception):  # noqa: N818 - it becomes an answer
+    """What is wrong with a token, or with asking for the key to verify it."""
+
+
+class NotAToken(TokenFault):
+    """It is not a JWT."""
+
+
+class IssuerUnreachable(TokenFault):
+    """The issuer can't be asked, or answers nonsense."""
+
+
+class OtherIssuer(TokenFault):
+    """The discovery document is another issuer's."""
+
+
+class NoSuchKey(TokenFault):
+    """The issuer has no key of the name that the token's header has."""
+
+
+class NotVerified(TokenFault):
+    """The signature is wrong, or of an algorithm that is not accepted."""
 
 
 class KeySets:
@@ -53,7 +74,7 @@ class KeySets:
         """The issuer's key called `kid`.
 
         Raises:
-            Refused: IDPCommunicationError when the issuer can't be asked, InvalidIdentityToken when it has no such key.
+            TokenFault: IssuerUnreachable, OtherIssuer or NoSuchKey.
         """
         with self._lock:
             keys = self._keys.get(issuer, {})
@@ -62,14 +83,14 @@ class KeySets:
             with self._lock:
                 self._keys[issuer] = keys
         if not isinstance(kid, str) or kid not in keys:
-            raise Refused("InvalidIdentityToken", _NO_KEY)
+            raise NoSuchKey
         return keys[kid]
 
     def _fetch(self, issuer: str) -> dict[str, jwt.PyJWK]:
         try:
             discovery = self._get(f"{issuer}/.well-known/openid-configuration")
             if discovery["issuer"] != issuer:
-                raise Refused("InvalidIdentityToken", "the discovery document is another issuer's")
+                raise OtherIssuer
             keys = jwt.PyJWKSet.from_dict(self._get(discovery["jwks_uri"])).keys
         except (
             OSError,
@@ -80,7 +101,7 @@ class KeySets:
             RecursionError,
             jwt.PyJWTError,
         ) as error:
-            raise Refused("IDPCommunicationError") from error
+            raise IssuerUnreachable from error
         return {key.key_id: key for key in keys if key.key_id and key.key_type in {"RSA", "EC"}}
 
     def _get(self, url: str) -> dict[str, Any]:
@@ -110,23 +131,23 @@ def unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token, nothing checked but its form.
 
     Raises:
-        Refused: it is not a JWT.
+        NotAToken: it is not a JWT.
     """
     try:
         decoded = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, TypeError, ValueError, RecursionError) as error:
-        raise Refused("InvalidIdentityToken", _NOT_A_JWT) from error
+        raise NotAToken from error
     return decoded["header"], decoded["payload"]
 
 
-def verify(token: str, key: jwt.PyJWK) -> dict[str, Any]:
+def verify(token: str, key: jwt.PyJWK, algorithms: Sequence[str] = ALGORITHMS) -> dict[str, Any]:
     """The claims, with the signature verified and nothing else.
 
     Raises:
-        Refused: the signature is wrong or its algorithm is not one that STS accepts.
+        NotVerified: the signature is wrong or its algorithm is not one of `algorithms`.
     """
     try:
-        claims: dict[str, Any] = jwt.decode(token, key, algorithms=ALGORITHMS, options=_UNCHECKED)
+        claims: dict[str, Any] = jwt.decode(token, key, algorithms=list(algorithms), options=_UNCHECKED)
     except (jwt.PyJWTError, TypeError) as error:
-        raise Refused("InvalidIdentityToken", "The signature of the ID Token could not be verified") from error
+        raise NotVerified from error
     return claims

@@ -15,15 +15,20 @@ from cloud.answers import Answer, Refused, Service
 from cloud.clusters import Clusters
 from cloud.ecr import Ecr
 from cloud.faults import Delivery, Faults, changed
-from cloud.hosts import parse
+from cloud.gcp.credentials import IamCredentials
+from cloud.gcp.project import Google
+from cloud.gcp.registry import ArtifactRegistry
+from cloud.gcp.sts import GoogleSts
+from cloud.gcp.world import GoogleWorld
 from cloud.iam import Policy
 from cloud.issuer import IssuerService
 from cloud.jwks import KeySets
+from cloud.places import place
 from cloud.records import Journal, Request
 from cloud.registry import Registry
 from cloud.server import DEAD_ENDS, House
 from cloud.sts import Sts
-from cloud.tls import LOOPBACK_NAMES, MODES, Authority
+from cloud.tls import MODES, Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Endpoints(NamedTuple):
-    """Where everything is. URLs have no trailing slash; `registry` and `registry_tls` are HOST:PORT."""
+    """Where everything is. URLs have no trailing slash; those of registries are HOST:PORT."""
 
     issuer: str
     sts: str
@@ -47,9 +52,15 @@ class Endpoints(NamedTuple):
     elsewhere_tls: str
     control: str
     ca_file: str
+    gsts: str
+    gsts_tls: str
+    iamcredentials: str
+    iamcredentials_tls: str
+    artifact: str
+    artifact_tls: str
 
 
-class Cloud(Clusters):
+class Cloud(Clusters, Google):
     """One local cloud. Use as a context manager, or `start` and `stop`."""
 
     def __init__(self, state_dir: str | Path | None = None, now: Callable[[], float] = time.time) -> None:
@@ -69,6 +80,8 @@ class Cloud(Clusters):
         self._doors = {
             "http": self._house.door("cloud"),
             "https": self._house.door("cloud", tls=True),
+            "artifact": self._house.door("artifact"),
+            "artifact_tls": self._house.door("artifact", tls=True),
             "proxy": self._house.door("proxy"),
             "elsewhere": self._house.door("elsewhere"),
             "elsewhere_tls": self._house.door("elsewhere", tls=True),
@@ -82,12 +95,20 @@ class Cloud(Clusters):
         self.world: World = contents.World()
         self.restore_issuers()
         self.world.furnish(self.issuer)
+        self.google = GoogleWorld()
+        self.google.furnish(self.issuer)
         self.keys = KeySets(self._client_context)
+        self.google_keys = KeySets(self._client_context)
         self.sts = Sts(self.world, self.keys, self.now)
         self.ecr = Ecr(self.world, self.now)
         self.registry = Registry(self.world, self.now)
         self.default_registry = (contents.ACCOUNT, contents.REGION)
-        self.services: list[Service] = [self.registry, IssuerService(self.issuers), self.ecr, self.sts]
+        self.gsts = GoogleSts(self.google, self.google_keys, self.now)
+        self.artifact = ArtifactRegistry(self.google, self.now)
+        self.services: list[Service] = [
+            self.artifact, self.registry, IssuerService(self.issuers), self.gsts,
+            IamCredentials(self.google, self.now), self.ecr, self.sts,
+        ]  # fmt: skip
         self.faults = Faults(self.services, self._elsewhere)
 
     # --- running
@@ -134,7 +155,7 @@ class Cloud(Clusters):
         return Endpoints(
             self.issuer, plain, tls, plain, tls, at["http"], at["https"], f"http://{at['proxy']}",
             f"http://{at['elsewhere']}", f"https://{at['elsewhere_tls']}", f"http://{at['control']}",
-            str(self.authority.ca_file),
+            str(self.authority.ca_file), plain, tls, plain, tls, at["artifact"], at["artifact_tls"],
         )  # fmt: skip
 
     def _elsewhere(self, tls: bool) -> str:
@@ -148,33 +169,19 @@ class Cloud(Clusters):
     def _serve(self, request: Request) -> tuple[Answer, Delivery]:
         if request.site == "control":
             return control.answer(self, request), Delivery()
-        known = self._place(request)
+        known = place(request, self.world, self.google, self.default_registry)
         if request.site == "elsewhere" or not known:
             request.service, request.operation = "elsewhere", request.method
             self.journal.add(request)
             return Answer(200, b"", {"Content-Type": "text/plain"}), Delivery()
         for service in self.services:
-            operation = service.operation(request)
+            operation = service.operation(request) if service.name in (request.named or (service.name,)) else None
             if operation is not None:
                 request.service, request.operation = service.name, operation
                 self.journal.add(request)
                 return self._answer(service, request)
         self.journal.add(request)
         return Answer(404, b"not a service of this cloud\n", {"Content-Type": "text/plain"}, "unknown"), Delivery()
-
-    def _place(self, request: Request) -> bool:
-        """Note region and account by the host's name; False when it is no name of ours."""
-        host = parse(request.host)
-        if host is not None:
-            request.region, request.account = host.region, host.account
-            return True
-        if request.host in self.world.aliases:
-            request.account, request.region = self.world.aliases[request.host]
-        elif request.host not in LOOPBACK_NAMES:
-            return False
-        elif request.path.startswith("/v2"):
-            request.account, request.region = self.default_registry
-        return True
 
     def _answer(self, service: Service, request: Request) -> tuple[Answer, Delivery]:
         struck = self.faults.strike(service, request)
@@ -189,6 +196,11 @@ class Cloud(Clusters):
             answer = changed(service.name, answer, fault, self.now())
         return answer, struck.delivery
 
+    def forget_keys(self) -> None:
+        """Have both clouds fetch issuers' keys anew."""
+        self.keys.forget()
+        self.google_keys.forget()
+
     # --- faults and records
 
     def fault(self, where: str, kind: str, times: int | None = 1, **options: Any) -> None:
@@ -201,7 +213,7 @@ class Cloud(Clusters):
             options: of the kind.
         """
         if where == "*" or where.startswith("issuer"):
-            self.keys.forget()
+            self.forget_keys()
         self.faults.add(where, kind, times, options)
 
     def clear(self, where: str | None = None) -> None:

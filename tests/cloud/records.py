@@ -21,16 +21,19 @@ class Request:
 
     Attributes:
         number: counts up from 1 in a cloud's life.
-        site: the door it came by: `cloud`, `elsewhere` (a host that is none of ours) or `proxy`.
-        service: `sts`, `ecr`, `registry`, `issuer`; `elsewhere`, `proxy`, `tls` (a failed handshake) or `unknown`.
+        site: the door it came by: `cloud`, `artifact`, `public`, `elsewhere` (a host that is none of ours) or `proxy`.
+        named: the services that the host's name can stand for; empty where the path decides.
+        service: who answered, such as `sts` or `gsts` (see the package); `elsewhere`, `proxy`, `tls` (a failed
+            handshake) or `unknown`.
         operation: the service's own name of it, such as `AssumeRoleWithWebIdentity`, `manifest`, `discovery`.
         target: the request line's target, as sent.
         host: the `Host` header without its port, lower case.
         port: the port the `Host` header names, if any.
         headers: names in lower case; repeated ones joined by a comma.
-        parameters: the decoded form (STS) or JSON document (ECR); for the registry `repository` and `reference`.
+        parameters: the decoded form or JSON document; for registries `repository` (`name` at Google's) and `reference`.
         account: the registry account that the host (or the default) stands for.
-        region: the region named by the host, the signature's scope or the default; None where nothing says it.
+        region: the region named by the host, the signature's scope or the default; None where nothing says it. For
+            Google's registries, the location.
         received_s: seconds since the epoch, by the machine's clock.
         status: the HTTP status that was answered; None while nothing was (a hang) or nothing could be (a cut).
         code: the error code that was answered, if one was.
@@ -50,6 +53,7 @@ class Request:
     tls: bool
     proxied: bool
     received_s: float
+    named: tuple[str, ...] = ()
     service: str = "unknown"
     operation: str = "unknown"
     parameters: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 from cloud.answers import Answer, Refused, request_id
 from cloud.hosts import partition_of
 from cloud.iam import Policy, PolicyError
-from cloud.jwks import unverified, verify
+from cloud.jwks import IssuerUnreachable, NoSuchKey, NotAToken, NotVerified, OtherIssuer, TokenFault, unverified, verify
 from cloud.sigv4 import verified
 from cloud.world import Session, random_id
 
@@ -41,6 +41,19 @@ _ROLE_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/[\x21-\x7e]+")
 # Not allowed in XML 1.0, even escaped; a refusal quotes what it refuses.
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_READ = "A claim of the ID Token has a type that it can't have"
+_FAULTS: Mapping[type[TokenFault], tuple[str, str | None]] = {
+    NotAToken: (
+        "InvalidIdentityToken",
+        "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)",
+    ),
+    IssuerUnreachable: ("IDPCommunicationError", None),
+    OtherIssuer: ("InvalidIdentityToken", "the discovery document is another issuer's"),
+    NoSuchKey: (
+        "InvalidIdentityToken",
+        "Couldn't retrieve verification key from your identity provider, please reference the documentation",
+    ),
+    NotVerified: ("InvalidIdentityToken", "The signature of the ID Token could not be verified"),
+}
 _POLICY_CHARACTERS = re.compile(r"[\x09\x0a\x0d\x20-\xff]+")
 
 # parameter -> (shortest, longest, pattern)
@@ -154,7 +167,10 @@ class Sts:
         policy, packed = self._session_policy(policy_text)
         role = self.world.roles.get(parameters["RoleArn"])
         account = parameters["RoleArn"].split(":")[4]
-        provider, claims = self._identify(parameters["WebIdentityToken"], account)
+        try:
+            provider, claims = self._identify(parameters["WebIdentityToken"], account)
+        except TokenFault as fault:
+            raise Refused(*_FAULTS[type(fault)]) from fault
         if request.region in self.world.disabled_regions:
             raise Refused("RegionDisabledException", f"STS is not activated in this region for account:{account}")
         if role is None or not _trusted(role, provider, claims):
