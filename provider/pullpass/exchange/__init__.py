@@ -53,12 +53,12 @@ if TYPE_CHECKING:
     class Exchanger(Protocol):
         """Sends what a plan says."""
 
-        def __call__(self, plan: Any, token: Secret, deadline: Deadline, clock: Clock) -> Credential:
+        def __call__(self, plan: Any, token: Secret | None, deadline: Deadline, clock: Clock) -> Credential:
             """Exchange `token` for a credential.
 
             Args:
                 plan: what to send: the kind of plan that its row is for.
-                token: the pod's service-account token.
+                token: the pod's service-account token; None for the node's own identity.
                 deadline: of the whole run.
                 clock: the run's clock.
 
@@ -114,7 +114,7 @@ def key(  # noqa: PLR0913 - one argument for each part of a key
     decision: Decision,
     opens: str,
     *,
-    endpoints: tuple[str, str],
+    endpoints: tuple[str, ...],
     session_policy: str = "",
     oauth_scope: str = "",
     duration_s: int,
@@ -126,7 +126,7 @@ def key(  # noqa: PLR0913 - one argument for each part of a key
         cluster: the cluster's name.
         decision: the identity, and the hop behind it.
         opens: what the credential gives access to.
-        endpoints: the two base URLs that are called.
+        endpoints: the URLs that are called, in an order of their own for each kind of plan.
         session_policy: what limits the session, or "".
         oauth_scope: what limits the access token, or "".
         duration_s: how long the session or access token is asked for.
@@ -141,8 +141,7 @@ def key(  # noqa: PLR0913 - one argument for each part of a key
             ("identity", decision.identity),
             ("via", decision.via),
             ("opens", opens),
-            ("endpoint", endpoints[0]),
-            ("endpoint", endpoints[1]),
+            *(("endpoint", url) for url in endpoints),
             ("sessionPolicy", digest.sha256_hex(session_policy.encode("ascii"))),
             ("oauthScope", oauth_scope),
             ("duration", str(duration_s)),

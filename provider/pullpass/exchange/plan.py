@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pullpass import registry
 from pullpass.errors import PullpassError, outside
-from pullpass.exchange import plan_aws
+from pullpass.exchange import plan_aws, plan_gcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def make(subject: Subject | None, target: Target, decision: Decision, config: Co
     Raises:
         PullpassError: `not-available`, `identity-invalid`, `role-partition`, `repository-name` or `session-policy`.
     """
+    if target.kind == registry.GCR and config.gcr is not None:
+        return plan_gcp.make(subject, decision, config, config.gcr)
     if target.kind != registry.ECR or config.ecr is None:
         raise _not_available(f"a credential for {outside(target.image)} ({target.kind})")
     if decision.via:
