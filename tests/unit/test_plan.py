@@ -203,7 +203,6 @@ def test_identity_that_is_no_role() -> None:
     "fields",
     [
         pytest.param({"identity": "node"}, id="node"),
-        pytest.param({"identity": "principal", "kind": registry.GCR}, id="google"),
         pytest.param({"kind": registry.ECR_PUBLIC}, id="ecr-public"),
         pytest.param({"via": ROLE}, id="via"),
     ],
