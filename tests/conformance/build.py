@@ -66,6 +66,11 @@ def module_directory(program: str) -> str:
     return os.path.join(HERE, "go", PROGRAMS[program].module)
 
 
+def is_built(name: str) -> bool:
+    """Whether a program was built before; it may have to be built anew all the same."""
+    return os.path.exists(os.path.join(BUILD, name))
+
+
 def build(name: str) -> str:
     """Build one of `PROGRAMS`; quick when nothing has changed.
 

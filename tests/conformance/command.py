@@ -95,6 +95,8 @@ def _plugin(parsed: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f"scripts/conformance plugin: {error}", file=sys.stderr)
         return 2
+    if not build.is_built("kubelet-plugins"):
+        print("building the kubelet's own code: this takes minutes, once", file=sys.stderr)
     report = examine(build.build("kubelet-plugins"), options)
     version = build.kubernetes_version()
     print(document(report, version) if parsed.json else table(report, version))

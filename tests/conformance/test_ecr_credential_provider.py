@@ -30,7 +30,7 @@ Report = tuple[int, dict[str, list[tuple[str, str]]]]
 
 
 @pytest.fixture
-def examine(tmp_path: Path, cloud: Cloud) -> Callable[..., Report]:
+def examine(tmp_path: Path, cloud: Cloud, kubelet_program: str) -> Callable[..., Report]:
     """Runs the command on it: exit status, and for each check its results and texts."""
     (tmp_path / "bin").mkdir()
     os.symlink(build(NAME), tmp_path / "bin" / NAME)

@@ -72,11 +72,11 @@ type provider struct {
 }
 
 type tokenAttributes struct {
-	Audience                string   `json:"audience"`
-	CacheType               string   `json:"cacheType"`
-	RequireServiceAccount   bool     `json:"requireServiceAccount"`
-	RequiredAnnotationKeys  []string `json:"requiredAnnotationKeys"`
-	OptionalAnnotationsKeys []string `json:"optionalAnnotationKeys"`
+	Audience               string   `json:"audience"`
+	CacheType              string   `json:"cacheType"`
+	RequireServiceAccount  bool     `json:"requireServiceAccount"`
+	RequiredAnnotationKeys []string `json:"requiredAnnotationKeys"`
+	OptionalAnnotationKeys []string `json:"optionalAnnotationKeys"`
 }
 
 type lookedUp struct {

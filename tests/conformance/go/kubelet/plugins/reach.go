@@ -50,28 +50,28 @@ func reachProvider(p reflect.Value, fake clock.Clock, runs *executions) reached 
 
 	name := get[string](field(p, "name"))
 	plugin := field(p, "plugin")
-	real := get[credentialproviderplugin.Plugin](plugin)
-	set[credentialproviderplugin.Plugin](plugin, recorder{name: name, plugin: real, runs: runs})
+	exec := get[credentialproviderplugin.Plugin](plugin)
+	set[credentialproviderplugin.Plugin](plugin, recorder{name: name, plugin: exec, runs: runs})
 
-	exec := reflect.ValueOf(real).Elem()
+	command := reflect.ValueOf(exec).Elem()
 	settings := provider{
 		Name:                 name,
-		APIVersion:           get[string](field(exec, "apiVersion")),
+		APIVersion:           get[string](field(command, "apiVersion")),
 		MatchImages:          get[[]string](field(p, "matchImages")),
-		Args:                 get[[]string](field(exec, "args")),
+		Args:                 get[[]string](field(command, "args")),
 		DefaultCacheDuration: get[time.Duration](field(p, "defaultCacheDuration")).Seconds(),
 	}
-	for _, variable := range get[[]kubeletconfig.ExecEnvVar](field(exec, "envVars")) {
+	for _, variable := range get[[]kubeletconfig.ExecEnvVar](field(command, "envVars")) {
 		settings.Env = append(settings.Env, [2]string{variable.Name, variable.Value})
 	}
 	if account := field(p, "serviceAccountProvider"); !account.IsNil() {
 		a := account.Elem()
 		settings.TokenAttributes = &tokenAttributes{
-			Audience:                get[string](field(a, "audience")),
-			CacheType:               string(get[kubeletconfig.ServiceAccountTokenCacheType](field(a, "cacheType"))),
-			RequireServiceAccount:   get[bool](field(a, "requireServiceAccount")),
-			RequiredAnnotationKeys:  get[[]string](field(a, "requiredServiceAccountAnnotationKeys")),
-			OptionalAnnotationsKeys: get[[]string](field(a, "optionalServiceAccountAnnotationKeys")),
+			Audience:               get[string](field(a, "audience")),
+			CacheType:              string(get[kubeletconfig.ServiceAccountTokenCacheType](field(a, "cacheType"))),
+			RequireServiceAccount:  get[bool](field(a, "requireServiceAccount")),
+			RequiredAnnotationKeys: get[[]string](field(a, "requiredServiceAccountAnnotationKeys")),
+			OptionalAnnotationKeys: get[[]string](field(a, "optionalServiceAccountAnnotationKeys")),
 		}
 	}
 	return reached{settings: settings, cache: store}
