@@ -7,27 +7,45 @@ Rules:
 * The line that is printed is `pullpass: CODE: what happened (facts); HINT`, exactly one line.
 * Text from outside (a cloud's message, an image name, a file's content) goes through `outside`, which escapes what is
   not printable and cuts at 512 bytes: a registry name must not be able to write lines into the kubelet's log.
-* This module imports nothing.
+* This module imports nothing but the codes.
 """
 
 from __future__ import annotations
 
-ANSWERED = 0
-FINDINGS = 1
-BAD_INPUT = 2
-REFUSED = 3
-CLOUD_REFUSED = 4
-UNREACHABLE = 5
-LOCAL_STATE = 6
+from pullpass.codes import (
+    ANSWERED,
+    BAD_INPUT,
+    CLOUD_REFUSED,
+    CLOUD_UNREACHABLE,
+    DENIED,
+    FINDINGS,
+    INVALID,
+    LOCAL_STATE,
+    REFUSED,
+    TOKEN_AT_FAULT,
+    UNREACHABLE,
+    google,
+)
+
+__all__ = [
+    "ANSWERED",
+    "BAD_INPUT",
+    "CLOUD_REFUSED",
+    "CLOUD_UNREACHABLE",
+    "CODES",
+    "DENIED",
+    "FINDINGS",
+    "INVALID",
+    "LOCAL_STATE",
+    "REFUSED",
+    "TOKEN_AT_FAULT",
+    "UNREACHABLE",
+    "PullpassError",
+    "escape",
+    "outside",
+]
 
 OUTSIDE_LIMIT_BYTES = 512
-
-# Classes of upstream errors (design: "When the exchange fails"): what they mean for credentials and waiters. "" is for
-# everything that is not an answer, or a missing answer, of the cloud.
-DENIED = "denied"
-TOKEN_AT_FAULT = "token"  # noqa: S105 - the name of a class of errors
-CLOUD_UNREACHABLE = "unreachable"
-INVALID = "invalid"
 
 # code -> (exit status, upstream class, what to do next unless the place that raises knows better)
 CODES: dict[str, tuple[int, str, str]] = {
@@ -102,6 +120,11 @@ CODES: dict[str, tuple[int, str, str]] = {
     "jwks-keys": (BAD_INPUT, "", "write the API server's /openid/v1/jwks to it, unchanged"),
     "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),
     "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
+    "aws-container-credentials": (
+        BAD_INPUT,
+        "",
+        "take the AWS_CONTAINER_* variables out of the kubelet's environment, or make them right",
+    ),
     "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
     # --- policy
     "not-available": (
@@ -110,6 +133,11 @@ CODES: dict[str, tuple[int, str, str]] = {
         "this version exchanges tokens for IAM roles on private ECR registries only",
     ),
     "role-partition": (REFUSED, "", "name a role of the registry's own partition: credentials do not cross partitions"),
+    "public-partition": (
+        REFUSED,
+        "",
+        'name a role of partition aws, or answer such images by identity = "anonymous": both pull without a password',
+    ),
     "repository-name": (REFUSED, "", "ECR repositories are named in lower-case letters, digits and . _ - /"),
     "session-policy": (REFUSED, "", 'STS takes 2048 characters: shorten the name, or set ecr.scope = "registry"'),
     "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
@@ -154,6 +182,26 @@ CODES: dict[str, tuple[int, str, str]] = {
         DENIED,
         "allow the role ecr:GetAuthorizationToken on `*`, and check service control policies and endpoint policies",
     ),
+    "aws-via-denied": (
+        CLOUD_REFUSED,
+        DENIED,
+        "allow the first role sts:AssumeRole on the role of `via`, and name it in the trust policy of that role",
+    ),
+    "aws-public-denied": (
+        CLOUD_REFUSED,
+        DENIED,
+        "allow the role ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on `*`",
+    ),
+    "aws-metadata-denied": (
+        CLOUD_REFUSED,
+        DENIED,
+        "turn the instance metadata service on; of a container credentials endpoint, see its authorization token",
+    ),
+    "aws-node-role": (
+        CLOUD_REFUSED,
+        DENIED,
+        "give the instance a profile with a role that EC2 may assume, or this image a grant with another identity",
+    ),
     # --- exchange: token
     "aws-token-expired": (
         CLOUD_REFUSED,
@@ -184,6 +232,11 @@ CODES: dict[str, tuple[int, str, str]] = {
         CLOUD_UNREACHABLE,
         "make the issuer's discovery document and keys reachable for STS over public HTTPS",
     ),
+    "aws-metadata-unreachable": (
+        UNREACHABLE,
+        CLOUD_UNREACHABLE,
+        "the identity `node` needs a node that has one; on EC2 set the metadata hop limit to 2 where a container asks",
+    ),
     "terminated": (
         UNREACHABLE,
         CLOUD_UNREACHABLE,
@@ -207,6 +260,11 @@ CODES: dict[str, tuple[int, str, str]] = {
         "something other than the cloud's API seems to answer there: check the endpoint, and any proxy before it",
     ),
     "cloud-answer-expired": (CLOUD_REFUSED, INVALID, "check this node's clock"),
+    "aws-metadata-answer": (
+        CLOUD_REFUSED,
+        INVALID,
+        "something other than the node's metadata service, version 2, answers there: see node.aws_metadata",
+    ),
     "aws-policy-too-large": (
         CLOUD_REFUSED,
         INVALID,
@@ -249,6 +307,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "launcher-stale": (LOCAL_STATE, "", "run `pullpass install` again"),
     "stdout-closed": (LOCAL_STATE, "", "whoever runs the launcher must read its stdout until the end"),
     "internal": (LOCAL_STATE, "", "this is a defect of pullpass: please report it with this line"),
+    **google.CODES,
 }
 
 

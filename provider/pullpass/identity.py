@@ -73,7 +73,7 @@ def read(token: Secret | None, issuers: tuple[str, ...], now_s: float) -> Subjec
     """
     if token is None:
         return None
-    claims = _payload(token.reveal())
+    _, claims = decode(token.reveal())
     subject = subject_of(claims)
     if subject.issuer not in issuers:
         raise PullpassError(
@@ -147,8 +147,12 @@ def subject_of(payload: dict[str, object]) -> Subject:
     return subject
 
 
-def _payload(text: str) -> dict[str, object]:
-    """The decoded payload of a token that has the right form."""
+def decode(text: str) -> tuple[dict[str, object], dict[str, object]]:
+    """The header and the payload of a token that has the right form; the header's own claims are checked.
+
+    Raises:
+        PullpassError: `token-malformed`, `token-algorithm`.
+    """
     if len(text) > LIMIT_CHARS:
         raise PullpassError(
             "token-malformed", f"the token has {len(text)} characters, at most {LIMIT_CHARS} are accepted"
@@ -156,10 +160,11 @@ def _payload(text: str) -> dict[str, object]:
     parts = text.split(".")
     if len(parts) != 3:
         raise PullpassError("token-malformed", f"the token has {len(parts)} parts separated by dots, expected 3")
-    _check_header(_document(parts[0], "header"))
+    header = _document(parts[0], "header")
+    _check_header(header)
     payload = _document(parts[1], "payload")
     _decode(parts[2], "signature")
-    return payload
+    return header, payload
 
 
 def _decode(part: str, name: str) -> bytes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class Secret:
     """Text that hides itself: tokens and passwords travel in it and are taken out by `reveal` alone.
@@ -41,3 +45,12 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a secret can't be pickled or copied")
+
+
+def redact(text: str, secrets: Iterable[Secret]) -> str:
+    """`text` without any of `secrets`, and without the parts of a token: messages of a cloud may echo what was sent."""
+    for secret in secrets:
+        for part in (secret.reveal(), *secret.reveal().split(".")):
+            if part:
+                text = text.replace(part, "[redacted]")
+    return text

@@ -59,13 +59,15 @@ def test_a_refusal_loads_no_room_that_it_does_not_enter(refusal: set[str]) -> No
     """Neither exchangers nor the command line, nor what reads and checks TOML; but what decides it does load."""
     ours = {name.removeprefix("pullpass.").partition(".")[0] for name in refusal if name.startswith("pullpass.")}
     assert ours == {
-        "clock", "config", "errors", "exchange", "exec_client", "identity", "patterns", "pipeline", "policy",
+        "clock", "codes", "config", "errors", "exchange", "exec_client", "identity", "patterns", "pipeline", "policy",
         "registry", "request", "secret", "store",
     }  # fmt: skip
     rooms = {name for name in refusal if name.startswith(("pullpass.exchange.", "pullpass.config."))}
     assert rooms == {
+        "pullpass.exchange.aws_session",
         "pullpass.exchange.plan",
         "pullpass.exchange.plan_aws",
+        "pullpass.exchange.plan_gcp",
         "pullpass.config.compiled",
         "pullpass.config.values",
     }

@@ -89,7 +89,7 @@ class Credential(NamedTuple):
         secret: the password.
         registry_expires_s: the password's own end, seconds since the epoch.
         session_expires_s: the end of the session behind it.
-        principal: who the cloud says the bearer is (a session ARN, an e-mail).
+        principal: who the cloud says the bearer is (a session ARN, an e-mail, the name of a node's role), or "".
         access_key_id: the session's access key id, or "".
         request_ids: the cloud's ids of the requests that made it.
     """
@@ -152,6 +152,9 @@ def key(  # noqa: PLR0913 - one argument for each part of a key
 # kind of a plan -> (the exchanger as "module:function", the extra that brings what it imports)
 TABLE: dict[str, tuple[str, str]] = {
     "ecr": ("pullpass.exchange.aws:exchange", "aws"),
+    "gcr": ("pullpass.exchange.gcp:exchange", "gcp"),
+    "gcr-node": ("pullpass.exchange.gcp_node:exchange", "gcp"),
+    "ecr-public": ("pullpass.exchange.aws:exchange", "aws"),
 }
 VERIFIER = "pullpass.exchange.token:verify"
 
