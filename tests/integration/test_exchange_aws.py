@@ -14,8 +14,8 @@ import pytest
 from cloud import REGION, role_arn
 from integration.exchanging import LONG_S, ROLE, ImpatientClock, make_plan, refused, run, secrets_of
 from pullpass.clock import Deadline
-from pullpass.exchange import aws
-from pullpass.exchange.transport import Transport
+from pullpass.errors import PullpassError
+from pullpass.exchange import aws, aws_sdk
 from pullpass.secret import Secret
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_two_requests_and_no_more(cloud: Cloud) -> None:
     assert cloud.counts() | {"issuer.discovery": 1, "issuer.jwks": 1} == {
         STS: 1, ECR: 1, "issuer.discovery": 1, "issuer.jwks": 1,
     }  # fmt: skip
-    planned = make_plan(cloud)
+    (hop,) = make_plan(cloud).hops
     sts, ecr = cloud.last(STS), cloud.last(ECR)
     assert sts.parameters == {
         "Action": "AssumeRoleWithWebIdentity",
@@ -57,7 +57,7 @@ def test_two_requests_and_no_more(cloud: Cloud) -> None:
         "RoleSessionName": "prod-1_team-a_web",
         "WebIdentityToken": token,
         "DurationSeconds": "3600",
-        "Policy": planned.session_policy,
+        "Policy": hop.session_policy,
     }
     assert "authorization" not in sts.headers
     assert ecr.parameters == {}
@@ -73,7 +73,7 @@ def test_session_policy_is_in_force(cloud: Cloud) -> None:
     """The session that the password stands for may pull from the one repository only."""
     run(cloud)
     (session,) = cloud.world.sessions.values()
-    assert session.policy_text == make_plan(cloud).session_policy
+    assert session.policy_text == make_plan(cloud).hops[0].session_policy
     principal = cloud.world.principal(session)
     assert principal is not None
     base = "arn:aws:ecr:us-west-2:111122223333:repository/"
@@ -163,15 +163,15 @@ def test_nothing_is_logged(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> No
 def test_sdk_cannot_choose_another_host(cloud: Cloud) -> None:
     """A request that the SDK would send elsewhere than the plan says is not sent at all."""
     clock = ImpatientClock()
-    transport = Transport(Deadline(clock, LONG_S), clock, "")
-    client = aws._client(aws._isolated_sdk(REGION), "sts", cloud.endpoints.sts, transport)
+    sdk = aws_sdk.Sdk("", None, Deadline(clock, LONG_S), clock, jitter=lambda: 0.0)
 
     def send_elsewhere(request: Any, **_: object) -> None:
         request.url = cloud.endpoints.elsewhere
 
-    client.meta.events.register("request-created.sts", send_elsewhere)
-    with pytest.raises(Exception, match="internal: the SDK would send to"):
-        client.get_caller_identity()
+    sdk._session.events.register("request-created.sts", send_elsewhere)
+    place = aws_sdk.Place(cloud.endpoints.sts, REGION)
+    with pytest.raises(PullpassError, match="internal: sts:GetCallerIdentity: the SDK would send to"):
+        sdk.call("sts:GetCallerIdentity", place, {})
     assert cloud.counts() == {}
 
 

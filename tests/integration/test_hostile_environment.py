@@ -32,6 +32,7 @@ from pullpass.exchange import load, plan_aws
 from pullpass.secret import Secret
 
 fields, token = json.load(sys.stdin)
+fields["hops"] = [plan_aws.Hop(*hop) for hop in fields["hops"]]
 clock = SystemClock()
 credential = load("ecr")(plan_aws.AwsPlan(**fields), Secret(token), Deadline(clock, 30), clock)
 print(credential.principal)

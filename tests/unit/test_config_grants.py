@@ -161,7 +161,8 @@ GRANTS = [
         '.via is "arn:aws-cn:',
         f'expected a role of the partition of "{ROLE}"',
     ),
-    ({"via": ROLE, "identity": "node"}, '.identity is "node" beside via', ROLE_FORM),
+    ({"via": ROLE, "identity": "principal"}, '.identity is "principal" beside via', ROLE_FORM),
+    ({"pull_through": True, "identity": "node"}, '.identity is "node" beside pull_through', ROLE_FORM),
     ({"pull_through": True, "identity": "anonymous"}, '.identity is "anonymous" beside pull_through', ROLE_FORM),
     (
         {"via": ROLE, "identity": CHOSEN | {"allow": [ROLE, EMAIL]}},

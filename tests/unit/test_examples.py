@@ -16,7 +16,7 @@ from pullpass.config import schema
 from pullpass.config.checks import REQUIRED, Check, duration_ns
 from pullpass.config.grants import GRANT
 from pullpass.errors import PullpassError
-from pullpass.exchange.plan_aws import PULL_ACTIONS
+from pullpass.exchange.aws_session import PULL_ACTIONS
 from pullpass.install import LAUNCHERS
 
 if TYPE_CHECKING:

@@ -1,30 +1,30 @@
-"""What would be sent: the plan, its key, the session's name and policy."""
+"""What would be sent to AWS: the plan, the hops it takes, its key; and the table of exchangers."""
 
 from __future__ import annotations
 
-import json
 import re
-import string
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from factories import ROLE, make_config, make_ecr, make_subject, make_target
-from pullpass import exchange, registry
+from pullpass import config, exchange, registry
 from pullpass.errors import REFUSED, PullpassError
-from pullpass.exchange import plan, plan_aws
+from pullpass.exchange import Call, aws_session, plan, plan_aws
+from pullpass.exchange.plan_aws import BY_KEYS, BY_TOKEN, Hop
 from pullpass.policy import Decision
 
 if TYPE_CHECKING:
     from pullpass.exchange.plan_aws import AwsPlan
     from pullpass.identity import Subject
 
-STS_ALPHABET = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-NAMES = st.text(string.ascii_lowercase + string.digits + "-.", min_size=1, max_size=80)
+VIA = "arn:aws:iam::444455556666:role/registry/reader"
+STS_URL = "https://sts.us-west-2.amazonaws.com"
+ECR_URL = "https://api.ecr.us-west-2.amazonaws.com"
+METADATA_URL = "http://169.254.169.254"
+PUBLIC = registry.match("public.ecr.aws/docker/library/busybox")._asdict()
 
 
 def decision(**fields: Any) -> Decision:
@@ -32,14 +32,21 @@ def decision(**fields: Any) -> Decision:
     return Decision("team images", ROLE, "", pull_through=False)._replace(**fields)
 
 
-def make(subject: Subject | None = None, **fields: Any) -> AwsPlan:
-    """The plan for team-a/web and its image; fields of target, decision or [ecr] by keyword."""
+def make(subject: Subject | None = None, *, token: bool = True, **fields: Any) -> AwsPlan:
+    """The plan for an image of team-a, asked for by team-a/web or without a token.
+
+    Args:
+        subject: instead of team-a/web.
+        token: whether there is a subject.
+        fields: of the target, the decision, [ecr] or [node].
+    """
     target = {name: fields.pop(name) for name in list(fields) if name in registry.Target._fields}
     section = {name: fields.pop(name) for name in list(fields) if name in make_ecr()._fields}
-    cluster = fields.pop("cluster", "prod-1")
-    config = make_config(ecr=make_ecr(**section))
-    config = config._replace(node=config.node._replace(cluster=cluster))
-    made = plan.make(subject or make_subject(), make_target(**target), decision(**fields), config)
+    node = {name: fields.pop(name) for name in list(fields) if name in config.Node._fields}
+    whole = make_config(ecr=make_ecr(**section))
+    whole = whole._replace(node=whole.node._replace(**node))
+    asking = (subject or make_subject()) if token else None
+    made = plan.make(asking, make_target(**target), decision(**fields), whole)
     assert isinstance(made, plan_aws.AwsPlan)
     return made
 
@@ -52,22 +59,32 @@ def refused(code: str, **fields: Any) -> PullpassError:
     return caught.value
 
 
+def of(partition: str, role: str = ROLE) -> str:
+    """The role's ARN in another partition."""
+    return role.replace("arn:aws:", f"arn:{partition}:")
+
+
+REPOSITORY_POLICY = aws_session.repository_policy(make_target(), pull_through=False)
+
+
+# --- a role, by the token
+
+
 def test_whole_plan() -> None:
     """Everything that would be sent follows from subject, target, decision and configuration."""
     made = make()
-    assert made._replace(key="", session_policy="", calls=()) == plan_aws.AwsPlan(
+    assert made._replace(key="", calls=()) == plan_aws.AwsPlan(
         kind="ecr",
         key="",
         opens="ecr:aws:111122223333:us-west-2:team-a/app",
         identity=ROLE,
-        account="111122223333",
         region="us-west-2",
-        partition="aws",
+        hops=(Hop(BY_TOKEN, ROLE, REPOSITORY_POLICY, 3600),),
         session_name="prod-1_team-a_web",
-        session_policy="",
-        duration_s=3600,
-        sts_url="https://sts.us-west-2.amazonaws.com",
-        ecr_url="https://api.ecr.us-west-2.amazonaws.com",
+        metadata_url="",
+        sts_url=STS_URL,
+        sts_region="us-west-2",
+        password_url=ECR_URL,
         ca_bundle="",
         calls=(),
     )
@@ -78,146 +95,187 @@ def test_whole_plan() -> None:
 def test_calls() -> None:
     """What explain shows names both calls, where they go, and what limits the session; never the token."""
     assert make().calls == (
-        exchange.Call(
-            "sts:AssumeRoleWithWebIdentity",
-            "https://sts.us-west-2.amazonaws.com",
-            f"the token, {ROLE}, session prod-1_team-a_web for 3600s, limited to team-a/app",
-        ),
-        exchange.Call(
-            "ecr:GetAuthorizationToken",
-            "https://api.ecr.us-west-2.amazonaws.com",
-            "signed by the session, region us-west-2",
-        ),
+        Call(BY_TOKEN, STS_URL, f"the token, {ROLE}, session prod-1_team-a_web for 3600s, limited to team-a/app"),
+        Call("ecr:GetAuthorizationToken", ECR_URL, "signed by the session, region us-west-2"),
     )
     assert make(scope="registry").calls[0].summary.endswith("with all rights of the role")
-
-
-def test_session_policy() -> None:
-    """The policy is compact, lets the session log in, and pull from the one repository."""
-    policy = make().session_policy
-    assert json.loads(policy) == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-            {
-                "Effect": "Allow",
-                "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"],
-                "Resource": "arn:aws:ecr:us-west-2:111122223333:repository/team-a/app",
-            },
-        ],
-    }
-    assert " " not in policy
-    assert policy.isascii()
-
-
-def test_pull_through_adds_its_actions() -> None:
-    """A pull-through repository may be imported, and made by that; nothing else changes."""
-    plain, wider = json.loads(make().session_policy), json.loads(make(pull_through=True).session_policy)
-    added = wider["Statement"][1].pop("Action")[3:]
-    assert added == ["ecr:BatchImportUpstreamImage", "ecr:CreateRepository", "ecr:TagResource"]
-    plain["Statement"][1].pop("Action")
-    assert wider == plain
-
-
-def test_policy_names_the_partition() -> None:
-    """In another partition, the repository's ARN is of that partition."""
-    made = make(partition="aws-us-gov", region="us-gov-west-1", identity=ROLE.replace("arn:aws:", "arn:aws-us-gov:"))
-    resource = json.loads(made.session_policy)["Statement"][1]["Resource"]
-    assert resource == "arn:aws-us-gov:ecr:us-gov-west-1:111122223333:repository/team-a/app"
-
-
-def test_longest_policy_fits() -> None:
-    """The longest repository that an image can name, with every action, stays far below what STS takes."""
-    made = make(
-        repository="a" * 255,
-        pull_through=True,
-        partition="aws-us-gov",
-        region="us-gov-west-1",
-        identity=ROLE.replace("arn:aws:", "arn:aws-us-gov:"),
-    )
-    assert len(made.session_policy) < plan_aws.SESSION_POLICY_LIMIT / 2
-
-
-def test_policy_that_is_too_long() -> None:
-    """A policy that STS would not take is refused before anything is sent."""
-    error = refused("session-policy", repository="a" * 2000)
-    assert "characters" in error.what
-
-
-@pytest.mark.parametrize("name", ["team-a/*", "team-?/app", "team-a/${aws:username}", 'a","Resource":"*', "TEAM/app"])
-def test_repository_that_means_more_in_a_policy(name: str) -> None:
-    """A name that IAM would read as a pattern, or that would break the JSON, never gets into a policy."""
-    refused("repository-name", repository=name)
 
 
 def test_registry_scope() -> None:
     """With scope = "registry" there is no session policy, and the account's registry is opened."""
     made = make(scope="registry")
-    assert (made.session_policy, made.opens) == ("", "ecr:aws:111122223333:us-west-2")
+    assert (made.hops[0].session_policy, made.opens) == ("", "ecr:aws:111122223333:us-west-2")
     assert made.key == make(scope="registry", repository="team-a/other").key
     assert make().key != make(repository="team-a/other").key
 
 
-@pytest.mark.parametrize(
-    ("fields", "sts", "ecr"),
-    [
-        pytest.param({"fips": True}, "sts-fips.us-west-2.amazonaws.com", "ecr-fips.us-west-2.amazonaws.com", id="fips"),
-        pytest.param({"dual_stack": True}, "sts.us-west-2.api.aws", "ecr.us-west-2.api.aws", id="dual-stack"),
-        pytest.param(
-            {"region": "cn-north-1", "partition": "aws-cn", "identity": ROLE.replace("arn:aws:", "arn:aws-cn:")},
-            "sts.cn-north-1.amazonaws.com.cn",
-            "api.ecr.cn-north-1.amazonaws.com.cn",
-            id="china",
-        ),
-    ],
-)
-def test_endpoints_follow_the_host(fields: dict[str, Any], sts: str, ecr: str) -> None:
-    """FIPS, dual-stack, region and partition of the registry host choose the API endpoints."""
-    made = make(**fields)
-    assert made.sts_url == f"https://{sts}"
-    assert made.ecr_url.endswith(ecr)
-    assert made.region == fields.get("region", "us-west-2")
+def test_pull_through() -> None:
+    """The actions of a pull-through cache are in the policy of a grant that says so."""
+    assert "ecr:BatchImportUpstreamImage" in make(pull_through=True).hops[0].session_policy
+    assert "ecr:BatchImportUpstreamImage" not in make().hops[0].session_policy
 
 
-def test_configured_endpoints_win() -> None:
-    """Endpoints of the configuration are used whatever the host says, and each stands for itself."""
-    made = make(sts_endpoint="https://sts.example.com/base", fips=True)
-    assert made.sts_url == "https://sts.example.com/base"
-    assert "ecr-fips.us-west-2" in made.ecr_url
-    assert make(ecr_endpoint="http://127.0.0.1:5000").ecr_url == "http://127.0.0.1:5000"
+@pytest.mark.parametrize("code", ["repository-name", "session-policy"])
+def test_policy_that_can_not_be_written(code: str) -> None:
+    """A policy that would mean more than the repository, or that STS would not take, ends the plan."""
+    refused(code, repository={"repository-name": "team-a/*", "session-policy": "a" * 2000}[code])
 
 
-def test_role_of_another_partition() -> None:
+@pytest.mark.parametrize("field", ["identity", "via"])
+def test_role_of_another_partition(field: str) -> None:
     """Credentials do not cross partitions, so a role of another one is refused before anything is sent."""
-    error = refused("role-partition", identity=ROLE.replace("arn:aws:", "arn:aws-cn:"))
-    assert "aws-cn" in error.what
+    assert "aws-cn" in refused("role-partition", **{field: of("aws-cn")}).what
 
 
-def test_identity_that_is_no_role() -> None:
+@pytest.mark.parametrize("field", ["identity", "via"])
+def test_identity_that_is_no_role(field: str) -> None:
     """A template that a long namespace made too long for IAM is refused with the reason."""
-    error = refused("identity-invalid", identity=ROLE + "x" * 64)
-    assert "64" in error.what
+    assert "64" in refused("identity-invalid", **{field: ROLE + "x" * 64}).what
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        pytest.param({"identity": "node"}, id="node"),
-        pytest.param({"kind": registry.ECR_PUBLIC}, id="ecr-public"),
-        pytest.param({"via": ROLE}, id="via"),
-    ],
-)
-def test_not_available(fields: dict[str, Any]) -> None:
-    """What this version does not exchange is refused, and the code says why."""
-    refused("not-available", **fields)
-
-
-def test_no_token_is_not_available() -> None:
-    """Without a subject there is no token to exchange."""
+def test_role_without_a_token() -> None:
+    """Policy gives no role to a request without a token; a plan of such a thing would have nothing to send."""
     with pytest.raises(PullpassError) as caught:
-        plan.make(None, make_target(), decision(), make_config())
-    assert caught.value.code == "not-available"
+        make(token=False)
+    assert caught.value.code == "internal"
 
+
+@pytest.mark.parametrize("kind", [registry.ECR, registry.ECR_PUBLIC, registry.GCR])
+def test_section_that_is_not_configured(kind: str) -> None:
+    """Without a registry kind's section there is no plan for it, whoever asks."""
+    bare = make_config(ecr=None, gcr=None)
+    with pytest.raises(PullpassError) as caught:
+        plan.make(None, make_target(kind=kind), decision(identity="node"), bare)
+    assert caught.value.code == "registry-not-configured"
+    assert f"[{'gcr' if kind == registry.GCR else 'ecr'}]" in caught.value.what
+
+
+# --- a second hop
+
+
+def test_second_hop() -> None:
+    """The first session may become the second role and nothing else; the second is limited to the repository."""
+    made = make(via=VIA)
+    assert made.hops == (
+        Hop(BY_TOKEN, ROLE, aws_session.hop_policy(VIA), 900),
+        Hop(BY_KEYS, VIA, REPOSITORY_POLICY, 3600),
+    )
+    name = "session prod-1_team-a_web"
+    assert made.calls == (
+        Call(BY_TOKEN, STS_URL, f"the token, {ROLE}, {name} for 900s, limited to becoming the next"),
+        Call(BY_KEYS, STS_URL, f"signed by the session, {VIA}, {name} for 3600s, limited to team-a/app"),
+        Call("ecr:GetAuthorizationToken", ECR_URL, "signed by the session, region us-west-2"),
+    )
+    assert (made.opens, made.identity) == (make().opens, ROLE)
+
+
+def test_second_hop_of_a_long_session() -> None:
+    """STS makes a session of a session for an hour at most; a shorter one stays as it is."""
+    assert [hop.duration_s for hop in make(via=VIA, session_duration_s=43200).hops] == [900, 3600]
+    assert [hop.duration_s for hop in make(via=VIA, session_duration_s=1800).hops] == [900, 1800]
+
+
+def test_second_hop_with_registry_scope() -> None:
+    """The wide scope is the last role's; the first session still may do nothing but the hop."""
+    first, last = make(via=VIA, scope="registry").hops
+    assert (first.session_policy, last.session_policy) == (aws_session.hop_policy(VIA), "")
+
+
+# --- ECR Public
+
+
+def test_public() -> None:
+    """A password of ECR Public is asked for in us-east-1, by a session that may do nothing else, whatever the image."""
+    made = make(**PUBLIC)
+    policy = aws_session.public_policy()
+    assert made.kind == "ecr-public"
+    assert made.opens == "ecr-public"
+    assert made.hops == (Hop(BY_TOKEN, ROLE, policy, 3600),)
+    assert made.calls == (
+        Call(
+            BY_TOKEN,
+            "https://sts.us-east-1.amazonaws.com",
+            f"the token, {ROLE}, session prod-1_team-a_web for 3600s, limited to a password of ECR Public",
+        ),
+        Call(
+            "ecr-public:GetAuthorizationToken",
+            "https://api.ecr-public.us-east-1.amazonaws.com",
+            "signed by the session, region us-east-1",
+        ),
+    )
+    assert make(**PUBLIC, scope="registry").hops[0].session_policy == policy
+    assert make(**PUBLIC | {"repository": "x/y"}).key == made.key
+
+
+def test_public_over_dual_stack() -> None:
+    """The dual-stack host of ECR Public leads to dual-stack endpoints."""
+    made = make(**registry.match("ecr-public.aws.com/docker/library/busybox")._asdict())
+    assert made.sts_url == "https://sts.us-east-1.api.aws"
+    assert made.password_url == "https://ecr-public.us-east-1.api.aws"
+
+
+def test_public_endpoint_of_the_configuration() -> None:
+    """ECR Public has an endpoint of its own in the configuration."""
+    made = make(**PUBLIC, ecr_public_endpoint="http://127.0.0.1:5000", ecr_endpoint="http://127.0.0.1:5001")
+    assert made.password_url == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize("field", ["identity", "via"])
+def test_public_from_another_partition(field: str) -> None:
+    """Other partitions have no password for ECR Public; the code tells the pipeline to answer without one."""
+    assert "aws-us-gov" in refused("public-partition", **PUBLIC, **{field: of("aws-us-gov")}).what
+
+
+def test_public_by_a_second_hop() -> None:
+    """A second hop works for ECR Public as for any registry."""
+    hops = make(**PUBLIC, via=VIA).hops
+    assert [hop.session_policy for hop in hops] == [aws_session.hop_policy(VIA), aws_session.public_policy()]
+
+
+# --- the node
+
+
+@pytest.mark.parametrize("token", [True, False])
+def test_node(token: bool) -> None:
+    """The node's keys ask for the password, which opens the account's registry: no session policy can limit it."""
+    made = make(token=token, identity="node")
+    assert made.hops == ()
+    assert made.metadata_url == METADATA_URL
+    assert made.opens == "ecr:aws:111122223333:us-west-2"
+    assert made.calls == (
+        Call(
+            "metadata:credentials",
+            METADATA_URL,
+            "the keys of the node's own role, or its container credentials where the environment names them",
+        ),
+        Call(
+            "ecr:GetAuthorizationToken",
+            ECR_URL,
+            "signed by the node's keys, region us-west-2: node-wide, it opens whatever the node may read",
+        ),
+    )
+    assert make(token=token, identity="node", repository="x/y").key == made.key
+    assert make(token=token, identity="node", session_duration_s=900, sts_endpoint="https://x.example").key == made.key
+
+
+def test_node_and_public() -> None:
+    """The node may have a password of ECR Public as well."""
+    made = make(token=False, identity="node", **PUBLIC)
+    assert (made.opens, made.hops, made.region) == ("ecr-public", (), "us-east-1")
+
+
+def test_node_by_a_second_hop() -> None:
+    """What the node becomes by a hop is limited to the repository like any session."""
+    made = make(token=False, identity="node", via=VIA)
+    assert made.hops == (Hop(BY_KEYS, VIA, REPOSITORY_POLICY, 3600),)
+    assert made.opens == "ecr:aws:111122223333:us-west-2:team-a/app"
+    assert made.session_name == "prod-1_node"
+    assert [call.action for call in made.calls] == ["metadata:credentials", BY_KEYS, "ecr:GetAuthorizationToken"]
+    assert made.calls[1].summary.startswith(f"signed by the node's keys, {VIA}, session prod-1_node for 3600s")
+    assert make(identity="node", via=VIA).session_name == "prod-1_team-a_web"
+
+
+# --- the key
 
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "issuer": {"subject": make_subject(issuer="https://oidc.example.test/c2")},
@@ -226,6 +284,15 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "service account": {"subject": make_subject(service_account="api")},
     "service account's uid": {"subject": make_subject(uid="00000000-0000-0000-0000-000000000000")},
     "identity": {"identity": ROLE + "-2"},
+    "via": {"via": VIA},
+    "another via": {"via": VIA + "-2"},
+    "via of the node": {"identity": "node", "via": VIA},
+    "node": {"identity": "node"},
+    "node without a token": {"identity": "node", "token": False},
+    "metadata endpoint": {"identity": "node", "aws_metadata": "http://127.0.0.1:9911"},
+    "ecr public": PUBLIC,
+    "ecr public endpoint": PUBLIC | {"ecr_public_endpoint": "https://ecr-public.example.com"},
+    "ecr public's dual stack": registry.match("ecr-public.aws.com/docker/library/busybox")._asdict(),
     "opens": {"repository": "team-a/other"},
     "scope": {"scope": "registry"},
     "region": {"region": "us-east-1"},
@@ -249,44 +316,7 @@ def test_what_does_not_matter_keeps_the_key() -> None:
     assert make(same, grant="renamed").key == make().key
 
 
-@given(NAMES, NAMES, NAMES)
-def test_session_name_fits_sts(cluster: str, namespace: str, account: str) -> None:
-    """Every session name is of STS's alphabet and length, and shows at least 12 characters of each part."""
-    name = plan_aws.session_name(cluster, namespace, account)
-    assert STS_ALPHABET.fullmatch(name)
-    shown = name.partition("=")[0].split("_")
-    assert len(shown) == 3
-    for part, whole in zip(shown, (cluster, namespace, account), strict=True):
-        assert whole.startswith(part)
-        assert len(part) >= min(12, len(whole))
-
-
-@given(st.lists(st.tuples(NAMES, NAMES, NAMES), unique=True, min_size=2, max_size=30))
-def test_session_names_do_not_collide(workloads: list[tuple[str, str, str]]) -> None:
-    """Different workloads have different session names."""
-    assert len({plan_aws.session_name(*workload) for workload in workloads}) == len(workloads)
-
-
-def test_session_names_that_joining_would_confuse() -> None:
-    """Neither moving a character over a border nor a name that looks like a cut one makes two workloads one."""
-    long = "n" * 63
-    cut = plan_aws.session_name("prod-1", long, "web")
-    workloads = [
-        ("a", "b-c", "d"), ("a-b", "c", "d"), ("a", "b", "c-d"),
-        ("prod-1", long, "web"), ("prod-1", long, "web2"), ("prod-1", "n" * 62, "web"),
-        tuple(cut.partition("=")[0].split("_")),
-    ]  # fmt: skip
-    assert len({plan_aws.session_name(*workload) for workload in workloads}) == len(workloads)
-    assert "=" in cut
-
-
-@pytest.mark.parametrize("name", ["a_b", "a=b", "ä", "a b", "a/b", "A", "a\n"])
-def test_session_name_of_strange_parts(name: str) -> None:
-    """A part with characters that no Kubernetes name has can't imitate another workload's session."""
-    made = plan_aws.session_name("prod-1", name, "web")
-    assert STS_ALPHABET.fullmatch(made)
-    assert made.startswith("prod-1_")
-    assert re.fullmatch("[0-9a-f]{24}", made.partition("=")[2])
+# --- the table
 
 
 def test_every_exchanger_loads() -> None:

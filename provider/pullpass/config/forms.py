@@ -118,8 +118,9 @@ def url(what: str, *, path: bool = False) -> Check:
     return Check(expected, read)
 
 
-# The documented addresses of AWS and of Google over IPv6 are not link-local ones, but on the node's link all the same.
-_METADATA_ADDRESSES = ("fd00:ec2::254", "fd20:ce::254")
+# The documented addresses of AWS (the second one is for container credentials) and of Google over IPv6 are not
+# link-local ones, but on the node's link all the same.
+_METADATA_ADDRESSES = ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
 
 
 def is_metadata_host(host: str) -> bool:

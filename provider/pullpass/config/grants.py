@@ -5,7 +5,8 @@ Rules:
 * A grant names service accounts or says `node = true`, never both: requests with and without a token have nothing in
   common that one identity could be chosen by.
 * An identity that an annotation chooses comes with the list of what it may choose.
-* `via` and `pull_through` are things of an IAM role; a hop stays in its partition.
+* `via` and `pull_through` are things of an IAM role; a hop stays in its partition. The node's identity may be the
+  first step of a hop, which makes of it something that a session policy can limit to a repository.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from pullpass.config.forms import NAME
 from pullpass.config.values import Grant
 
 PRINCIPAL = "principal"
-WORDS = (PRINCIPAL, "node", "anonymous", "refuse")
+NODE = "node"
+WORDS = (PRINCIPAL, NODE, "anonymous", "refuse")
 # What needs no token, and is the same for both clouds.
 CLOUDLESS = WORDS[1:]
 
@@ -108,13 +110,18 @@ def is_role(template: str) -> bool:
 
 
 def _role_only(grant: Grant) -> None:
-    """`via` and `pull_through` stand beside roles only."""
+    """`via` and `pull_through` stand beside roles only, or where the node becomes one."""
     for at, template in identities(grant):
-        for key, given in (("via", grant.via), ("pull_through", grant.pull_through)):
-            if given and not is_role(template):
-                raise Wrong(Finding(at, f"is {shown(template)} beside {key}", ROLE.expected))
-        if grant.via and grant.via.split(":")[1] != template.split(":")[1]:
-            raise Wrong(Finding(".via", f"is {shown(grant.via)}", f"a role of the partition of {shown(template)}"))
+        if is_role(template):
+            if grant.via and grant.via.split(":")[1] != template.split(":")[1]:
+                raise Wrong(Finding(".via", f"is {shown(grant.via)}", f"a role of the partition of {shown(template)}"))
+        elif not (grant.via and template == NODE):
+            for key, given in (("via", grant.via), ("pull_through", grant.pull_through)):
+                if given:
+                    raise Wrong(Finding(at, f"is {shown(template)} beside {key}", ROLE.expected))
+    if grant.node and ("{namespace}" in grant.via or "{service_account}" in grant.via):
+        expected = "a role without {namespace} and {service_account}, which a request without a token has not"
+        raise Wrong(Finding(".via", f"is {shown(grant.via)}", expected))
 
 
 GRANT = table(

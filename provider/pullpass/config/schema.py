@@ -10,6 +10,7 @@ from pullpass import registry
 from pullpass.config import forms
 from pullpass.config.checks import Check, Finding, Key, Wrong, duration, each, gathered, one_of, shown, table, wrong
 from pullpass.config.grants import CLOUDLESS, GRANT, identities, is_role
+from pullpass.config.grants import NODE as NODE_IDENTITY
 from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.errors import PullpassError, outside
 
@@ -151,7 +152,9 @@ def _sections(config: Config) -> list[Finding]:
 def _grant(grant: Grant, config: Config) -> list[Finding]:
     """What a grant needs of the sections: positions are relative to it."""
     findings = []
-    for at, template in identities(grant):
+    # What the node becomes by a hop decides like a role of one's own.
+    templates = [(".via", grant.via)] if grant.via and grant.identity == NODE_IDENTITY else identities(grant)
+    for at, template in templates:
         section = "ecr" if is_role(template) else "gcr"
         if template not in CLOUDLESS and getattr(config, section) is None:
             findings.append(
@@ -170,8 +173,8 @@ def _grant(grant: Grant, config: Config) -> list[Finding]:
             expected = "a host of ECR or Google's registries, or one that is an [[ecr.alias]] or in gcr.hosts"
             findings.append(Finding(at, f"is {shown(image)}, whose host is refused", expected))
             continue
-        if not any(_fits(template, target) for _, template in identities(grant)):
-            expected = f"an image of the cloud and partition of {shown(identities(grant)[0][1])}"
+        if not any(_fits(template, target) for _, template in templates):
+            expected = f"an image of the cloud and partition of {shown(templates[0][1])}"
             findings.append(Finding(at, f"is {shown(image)}", expected))
     return findings
 

@@ -1,14 +1,14 @@
 """What AWS says no with, and what each of its codes means here.
 
-Sources: STS API reference, AssumeRoleWithWebIdentity, "Errors"; ECR API reference, GetAuthorizationToken, "Errors", and
-both services' "Common Errors"; the service models in botocore.
+Sources: STS API reference, AssumeRoleWithWebIdentity and AssumeRole, "Errors"; ECR and ECR Public API reference,
+GetAuthorizationToken, "Errors"; every service's "Common Errors"; the service models in botocore.
 """
 
 from __future__ import annotations
 
 from pullpass.errors import PullpassError, outside
 
-# Both services answer these in every account and region, some of them with status 400.
+# Every service answers these in every account and region, some of them with status 400.
 COMMON = {
     "Throttling": "cloud-throttled",
     "ThrottlingException": "cloud-throttled",
@@ -42,31 +42,46 @@ COMMON = {
     "OptInRequired": "aws-session-rejected",
 }
 
+# Either call that assumes a role.
+ASSUMING = COMMON | {
+    "PackedPolicyTooLarge": "aws-policy-too-large",
+    "MalformedPolicyDocument": "aws-policy-malformed",
+    "RegionDisabledException": "aws-region-disabled",
+}
+# Whatever is signed with the keys of a session.
+SIGNED = {
+    "ExpiredTokenException": "aws-session-rejected",
+    "ExpiredToken": "aws-session-rejected",
+}
+# Either registry's call for a password.
+PASSWORD = (
+    COMMON
+    | SIGNED
+    | {
+        "ServerException": "cloud-failing",
+        "InvalidParameterException": "aws-request-invalid",
+    }
+)
+
+
+def _denied(code: str) -> dict[str, str]:
+    return dict.fromkeys(("AccessDenied", "AccessDeniedException", "NotAuthorized"), code)
+
+
 # the call -> AWS's code -> ours
 MEANINGS: dict[str, dict[str, str]] = {
-    "sts:AssumeRoleWithWebIdentity": COMMON
+    "sts:AssumeRoleWithWebIdentity": ASSUMING
+    | _denied("aws-sts-denied")
     | {
-        "AccessDenied": "aws-sts-denied",
-        "AccessDeniedException": "aws-sts-denied",
         "ExpiredTokenException": "aws-token-expired",
         "ExpiredToken": "aws-token-expired",
         "InvalidIdentityToken": "aws-token-rejected",
         "IDPRejectedClaim": "aws-claim-rejected",
         "IDPCommunicationError": "aws-issuer-unreachable",
-        "PackedPolicyTooLarge": "aws-policy-too-large",
-        "MalformedPolicyDocument": "aws-policy-malformed",
-        "RegionDisabledException": "aws-region-disabled",
     },
-    "ecr:GetAuthorizationToken": COMMON
-    | {
-        "AccessDenied": "aws-ecr-denied",
-        "AccessDeniedException": "aws-ecr-denied",
-        "NotAuthorized": "aws-ecr-denied",
-        "ServerException": "cloud-failing",
-        "InvalidParameterException": "aws-request-invalid",
-        "ExpiredTokenException": "aws-session-rejected",
-        "ExpiredToken": "aws-session-rejected",
-    },
+    "sts:AssumeRole": ASSUMING | SIGNED | _denied("aws-via-denied"),
+    "ecr:GetAuthorizationToken": PASSWORD | _denied("aws-ecr-denied"),
+    "ecr-public:GetAuthorizationToken": PASSWORD | _denied("aws-public-denied"),
 }
 
 

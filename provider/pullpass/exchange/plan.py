@@ -7,8 +7,6 @@ Rules:
 * The key names everything that makes a credential what it is. A changed role, grant, endpoint or duration is another
   key, and what was stored under the old one is simply not found any more.
 * The token is not part of a plan.
-
-What is not exchanged in this version is refused here, so that `explain` says so as well.
 """
 
 from __future__ import annotations
@@ -36,18 +34,12 @@ def make(subject: Subject | None, target: Target, decision: Decision, config: Co
         config: the operator's configuration.
 
     Raises:
-        PullpassError: `not-available`, `identity-invalid`, `role-partition`, `repository-name` or `session-policy`.
+        PullpassError: `registry-not-configured`; `identity-invalid`; of AWS also `role-partition`, `public-partition`,
+            `repository-name` or `session-policy`.
     """
     if target.kind == registry.GCR and config.gcr is not None:
         return plan_gcp.make(subject, decision, config, config.gcr)
-    if target.kind != registry.ECR or config.ecr is None:
-        raise _not_available(f"a credential for {outside(target.image)} ({target.kind})")
-    if decision.via:
-        raise _not_available(f"the second hop `via` of grant {outside(decision.grant)!r}")
-    if subject is None or not decision.identity.startswith("arn:"):
-        raise _not_available(f"the identity {outside(decision.identity)!r} of grant {outside(decision.grant)!r}")
-    return plan_aws.make(subject, target, decision, config, config.ecr)
-
-
-def _not_available(what: str) -> PullpassError:
-    return PullpassError("not-available", f"{what} can't be exchanged yet")
+    if target.kind != registry.GCR and config.ecr is not None:
+        return plan_aws.make(subject, target, decision, config, config.ecr)
+    section = "gcr" if target.kind == registry.GCR else "ecr"
+    raise PullpassError("registry-not-configured", f"{outside(target.host)} needs the section [{section}]")

@@ -1,40 +1,55 @@
-"""What would be sent to AWS for a registry password.
+"""What would be sent to AWS for a registry password: who becomes whom, and what is asked for then.
 
-Rights of a session are the role's *and* the session policy's: the policy contains a leaked password, the role's own
-policies are the boundary. Nothing in a plan comes from the environment.
+A password is always asked for the same way, by keys of a session that may do so. The keys come from a chain of hops:
+
+    a role                 the token for a session of the role
+    a role and `via`       the token for a session of the role, which may do nothing but become the second role
+    the node               the metadata service's keys of the node's own role
+    the node and `via`     the same, and a session of the second role
+
+The last session's policy limits what the password opens; the node's own keys take none, so their password opens what
+the node may read. Nothing in a plan comes from the environment.
 """
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
-from pullpass import exchange, registry
+from pullpass import exchange, policy, registry
 from pullpass.errors import PullpassError, outside
-from pullpass.exchange import Call
-from pullpass.store import digest
+from pullpass.exchange import Call, aws_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pullpass.config import Config, Ecr
     from pullpass.identity import Subject
     from pullpass.policy import Decision
     from pullpass.registry import Target
 
-# RoleSessionName of AssumeRoleWithWebIdentity: 2 to 64 of [\w+=,.@-], ASCII.
-SESSION_NAME_LIMIT = 64
-SESSION_NAME_HASH_DIGITS = 24
-# The characters of a cluster name, a namespace (RFC 1123 label) and a service-account name (RFC 1123 subdomain).
-NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
-# The characters of an ECR repository name. None of them means anything to IAM, where `*`, `?` and `${` would widen the
-# session policy to other repositories.
-REPOSITORY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/")
-# Policy of AssumeRoleWithWebIdentity: at most 2048 characters of plain text.
-SESSION_POLICY_LIMIT = 2048
+BY_TOKEN = "sts:AssumeRoleWithWebIdentity"  # noqa: S105 - the name of a call
+BY_KEYS = "sts:AssumeRole"
+# STS API reference: a session that was made by a session lives an hour at most ("role chaining").
+CHAINED_LIMIT_S = 3600
+# The shortest that STS makes: of a session that only makes another one.
+PASSING_S = 900
 
-PULL_ACTIONS = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
-# Importing an image makes the repository when it is absent, and tags it when a creation template says so.
-PULL_THROUGH_ACTIONS = ("ecr:BatchImportUpstreamImage", "ecr:CreateRepository", "ecr:TagResource")
+
+class Hop(NamedTuple):
+    """One role that is assumed.
+
+    Attributes:
+        action: `BY_TOKEN` or `BY_KEYS`.
+        role: the role's ARN.
+        session_policy: compact JSON, or "" when the session may do what the role may.
+        duration_s: of the session.
+    """
+
+    action: str
+    role: str
+    session_policy: str
+    duration_s: int
 
 
 class AwsPlan(NamedTuple):
@@ -44,15 +59,14 @@ class AwsPlan(NamedTuple):
         kind: the target's kind, which chooses the exchanger.
         key: the name of the approval, cache entry and intent.
         opens: what the credential gives access to.
-        identity: the role ARN.
-        account: of the registry.
-        region: of the registry and of all calls.
-        partition: of the registry and of the role.
+        identity: the role ARN, or `policy.NODE`.
+        region: of the call for the password.
+        hops: the roles that are assumed, in order; none for the node as it is.
         session_name: says in the cloud's own log who asked.
-        session_policy: compact JSON, or "" when the session may do what the role may.
-        duration_s: of the session.
+        metadata_url: base URL of the instance metadata service, or "" when the node's keys are not asked for.
         sts_url: base URL of STS.
-        ecr_url: base URL of the ECR API.
+        sts_region: the region that its requests are signed for.
+        password_url: base URL of the API of ECR or of ECR Public.
         ca_bundle: path of the CA certificates to trust instead of the system's, or "".
         calls: what would be called, in order.
     """
@@ -61,156 +75,160 @@ class AwsPlan(NamedTuple):
     key: str
     opens: str
     identity: str
-    account: str
     region: str
-    partition: str
+    hops: tuple[Hop, ...]
     session_name: str
-    session_policy: str
-    duration_s: int
+    metadata_url: str
     sts_url: str
-    ecr_url: str
+    sts_region: str
+    password_url: str
     ca_bundle: str
     calls: tuple[Call, ...]
 
 
-def make(subject: Subject, target: Target, decision: Decision, config: Config, ecr: Ecr) -> AwsPlan:
-    """Plan the exchange of a token for a password of a private ECR registry.
+def make(subject: Subject | None, target: Target, decision: Decision, config: Config, ecr: Ecr) -> AwsPlan:
+    """Plan the exchange for a password of a private ECR registry, or of ECR Public.
 
     Args:
-        subject: who asks.
+        subject: who asks, or None without a token.
         target: the repository.
-        decision: what policy gave; its identity is a role ARN.
+        decision: what policy gave; its identity is a role ARN or `policy.NODE`.
         config: the operator's configuration.
         ecr: its section [ecr].
 
     Raises:
-        PullpassError: `identity-invalid`, `role-partition`, `repository-name` or `session-policy`.
+        PullpassError: `identity-invalid`, `role-partition`, `public-partition`, `repository-name` or `session-policy`.
     """
-    _check_role(target, decision)
-    variant = {"fips": target.fips, "dual_stack": target.dual_stack}
-    sts_url = ecr.sts_endpoint or registry.endpoint("sts", target.region, **variant)
-    ecr_url = ecr.ecr_endpoint or registry.endpoint("ecr", target.region, **variant)
-    opens = f"ecr:aws:{target.account}:{target.region}"
-    policy = ""
-    if ecr.scope == "repository":
-        opens = f"{opens}:{target.repository}"
-        policy = session_policy(target, pull_through=decision.pull_through)
-    name = session_name(config.node.cluster, subject.namespace, subject.service_account)
-    limits = f"limited to {target.repository}" if policy else "with all rights of the role"
-    duration_s = ecr.session_duration_s
-    return AwsPlan(
+    _check_identity(subject, target, decision)
+    cluster = config.node.cluster
+    hops = _hops(target, decision, ecr)
+    sts_url, password_url = _urls(target, ecr)
+    metadata_url = config.node.aws_metadata if decision.identity == policy.NODE else ""
+    opens = _opens(target, hops, ecr)
+    key = exchange.key(
+        subject,
+        cluster,
+        decision,
+        opens,
+        endpoints=(*filter(None, [metadata_url]), *([sts_url] if hops else []), password_url),
+        session_policy="\n".join(hop.session_policy for hop in hops),
+        duration_s=hops[-1].duration_s if hops else 0,
+    )
+    name = aws_session.node_name(cluster)
+    if subject:
+        name = aws_session.name(cluster, subject.namespace, subject.service_account)
+    planned = AwsPlan(
         kind=target.kind,
-        key=exchange.key(
-            subject,
-            config.node.cluster,
-            decision,
-            opens,
-            endpoints=(sts_url, ecr_url),
-            session_policy=policy,
-            duration_s=duration_s,
-        ),
+        key=key,
         opens=opens,
         identity=decision.identity,
-        account=target.account,
         region=target.region,
-        partition=target.partition,
+        hops=hops,
         session_name=name,
-        session_policy=policy,
-        duration_s=duration_s,
+        metadata_url=metadata_url,
         sts_url=sts_url,
-        ecr_url=ecr_url,
+        sts_region=_region_of(sts_url) or target.region,
+        password_url=password_url,
         ca_bundle=config.node.ca_bundle,
-        calls=(
-            Call(
-                "sts:AssumeRoleWithWebIdentity",
-                sts_url,
-                f"the token, {decision.identity}, session {name} for {duration_s}s, {limits}",
-            ),
-            Call("ecr:GetAuthorizationToken", ecr_url, f"signed by the session, region {target.region}"),
-        ),
+        calls=(),
     )
+    return planned._replace(calls=tuple(_calls(planned, target)))
 
 
-def _check_role(target: Target, decision: Decision) -> None:
+def _check_identity(subject: Subject | None, target: Target, decision: Decision) -> None:
+    if subject is None and decision.identity != policy.NODE:  # policy gives a request without a token nothing else
+        raise PullpassError("internal", f"no token to exchange for {outside(decision.identity)}")
+    for arn in (decision.identity, decision.via):
+        if arn and arn != policy.NODE:
+            _check_role(arn, target, decision)
+
+
+def _check_role(arn: str, target: Target, decision: Decision) -> None:
     try:
-        role = registry.parse_role(decision.identity)
+        role = registry.parse_role(arn)
     except ValueError as error:  # a template with a long namespace in it, say
         raise PullpassError(
             "identity-invalid",
-            f"grant {outside(decision.grant)!r} gives {outside(decision.identity)!r}, which names no role: {error}",
+            f"grant {outside(decision.grant)!r} gives {outside(arn)!r}, which names no role: {error}",
             "choose a shorter template, or give this service account a grant of its own",
         ) from None
-    if role.partition != target.partition:
-        raise PullpassError(
-            "role-partition",
-            f"{outside(decision.identity)} is of partition {role.partition}, "
-            f"{outside(target.host)} of {outside(target.partition)}",
+    if role.partition == target.partition:
+        return
+    what = f"{outside(arn)} is of partition {role.partition}, {outside(target.host)} of {outside(target.partition)}"
+    raise PullpassError("public-partition" if target.kind == registry.ECR_PUBLIC else "role-partition", what)
+
+
+def _hops(target: Target, decision: Decision, ecr: Ecr) -> tuple[Hop, ...]:
+    roles = [] if decision.identity == policy.NODE else [(BY_TOKEN, decision.identity)]
+    if decision.via:
+        roles.append((BY_KEYS, decision.via))
+    if not roles:
+        return ()
+    *passing, (action, role) = roles
+    limit = ""
+    if target.kind == registry.ECR_PUBLIC:
+        # Whatever ecr.scope says: to pull, this is all there is.
+        limit = aws_session.public_policy()
+    elif ecr.scope == "repository":
+        limit = aws_session.repository_policy(target, pull_through=decision.pull_through)
+    duration_s = min(ecr.session_duration_s, CHAINED_LIMIT_S) if action == BY_KEYS else ecr.session_duration_s
+    first = [Hop(*hop, aws_session.hop_policy(role), PASSING_S) for hop in passing]
+    return (*first, Hop(action, role, limit, duration_s))
+
+
+def _urls(target: Target, ecr: Ecr) -> tuple[str, str]:
+    """Base URLs of STS and of the password's API; of an alias host they follow its region."""
+    configured = {
+        "sts": ecr.sts_endpoint,
+        registry.ECR: ecr.ecr_endpoint,
+        registry.ECR_PUBLIC: ecr.ecr_public_endpoint,
+    }
+
+    def url(service: str) -> str:
+        return configured[service] or registry.endpoint(
+            service, target.region, fips=target.fips, dual_stack=target.dual_stack
         )
 
+    return url("sts"), url(target.kind)
 
-def session_policy(target: Target, *, pull_through: bool) -> str:
-    """The policy that limits a session to pulling from one repository, as compact JSON.
 
-    Rights are the role's *and* the policy's, so naming an action here grants nothing that the role has not.
-    `GetAuthorizationToken` knows no resource and must stay, or minting the password fails.
+def _region_of(url: str) -> str:
+    """The region in the host of an endpoint, or "".
 
-    Args:
-        target: the repository.
-        pull_through: whether the repository is one of a pull-through cache.
-
-    Raises:
-        PullpassError: `repository-name` when the name could mean more than itself in a policy, `session-policy` when
-            the policy is longer than STS takes.
+    One endpoint may be configured for the registries of many regions; what is signed for another region, it refuses.
     """
-    if not REPOSITORY_CHARACTERS.issuperset(target.repository):
-        raise PullpassError("repository-name", f"{outside(target.repository)!r} can't be an ECR repository")
-    actions = PULL_ACTIONS + PULL_THROUGH_ACTIONS if pull_through else PULL_ACTIONS
-    arn = f"arn:{target.partition}:ecr:{target.region}:{target.account}:repository/{target.repository}"
-    policy = json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-                {"Effect": "Allow", "Action": actions, "Resource": arn},
-            ],
-        },
-        separators=(",", ":"),
-    )
-    if len(policy) > SESSION_POLICY_LIMIT:
-        raise PullpassError(
-            "session-policy", f"the policy for {outside(target.repository)} has {len(policy)} characters"
+    return next((label for label in url.split(".") if registry.partition_of(label)), "")
+
+
+def _opens(target: Target, hops: tuple[Hop, ...], ecr: Ecr) -> str:
+    if target.kind == registry.ECR_PUBLIC:
+        return "ecr-public"
+    opens = f"ecr:aws:{target.account}:{target.region}"
+    return f"{opens}:{target.repository}" if hops and ecr.scope == "repository" else opens
+
+
+def _calls(planned: AwsPlan, target: Target) -> Iterator[Call]:
+    by = "the token"
+    if planned.metadata_url:
+        by = "signed by the node's keys"
+        yield Call(
+            "metadata:credentials",
+            planned.metadata_url,
+            "the keys of the node's own role, or its container credentials where the environment names them",
         )
-    return policy
-
-
-def session_name(cluster: str, namespace: str, service_account: str) -> str:
-    """The name under which the session appears in the cloud's log: `CLUSTER_NAMESPACE_ACCOUNT`.
-
-    Two different workloads never have one name:
-
-    * The three parts are made of `NAME_CHARACTERS`, which `_` does not belong to, so a joined name splits in one way.
-    * A name that is longer than STS takes, or that has other characters, is cut and ends in `=` and 96 bits of a hash
-      of the three whole parts. No joined name has a `=`, so the two forms never meet; to make a second account with
-      a given hash, somebody would have to try 2^96 names.
-
-    Each part keeps at least 12 characters.
-
-    Args:
-        cluster: the cluster's name.
-        namespace: the service account's namespace.
-        service_account: its name.
-
-    Returns:
-        At most 64 characters of STS's alphabet.
-    """
-    parts = [cluster, namespace, service_account]
-    joined = "_".join(parts)
-    if len(joined) <= SESSION_NAME_LIMIT and all(map(NAME_CHARACTERS.issuperset, parts)):
-        return joined
-    whole = digest.key((("cluster", cluster), ("namespace", namespace), ("serviceAccount", service_account)))
-    parts = ["".join(char if char in NAME_CHARACTERS else "-" for char in part) for part in parts]
-    room = SESSION_NAME_LIMIT - SESSION_NAME_HASH_DIGITS - len("__=")
-    while sum(map(len, parts)) > room:
-        longest = max(range(len(parts)), key=lambda index: len(parts[index]))
-        parts[longest] = parts[longest][:-1]
-    return f"{'_'.join(parts)}={whole[:SESSION_NAME_HASH_DIGITS]}"
+    for hop in planned.hops:
+        following = hop is not planned.hops[-1]
+        if following:
+            limits = "limited to becoming the next"
+        elif target.kind == registry.ECR_PUBLIC:
+            limits = "limited to a password of ECR Public"
+        else:
+            limits = f"limited to {target.repository}" if hop.session_policy else "with all rights of the role"
+        yield Call(
+            hop.action,
+            planned.sts_url,
+            f"{by}, {hop.role}, session {planned.session_name} for {hop.duration_s}s, {limits}",
+        )
+        by = "signed by the session"
+    wide = "" if planned.hops else ": node-wide, it opens whatever the node may read"
+    yield Call(f"{target.kind}:GetAuthorizationToken", planned.password_url, f"{by}, region {planned.region}{wide}")

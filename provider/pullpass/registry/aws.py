@@ -94,7 +94,7 @@ def endpoint(service: str, region: str, *, fips: bool, dual_stack: bool) -> str:
     It is given to the SDK explicitly, so that nothing in its environment chooses another host, and shown by `explain`.
 
     Args:
-        service: `sts` or `ecr`.
+        service: `sts`, `ecr` or `ecr-public`.
         region: an AWS region.
         fips: the FIPS endpoint.
         dual_stack: the endpoint that has IPv6 too.
@@ -114,7 +114,7 @@ def endpoint(service: str, region: str, *, fips: bool, dual_stack: bool) -> str:
     if fips and not (service == "sts" and partition.name == "aws-us-gov" and not dual_stack):
         # GovCloud's ordinary STS endpoint is its FIPS endpoint; only the dual-stack one has a name of its own.
         label += "-fips"
-    if service == "ecr" and not dual_stack:
+    if service.startswith("ecr") and not dual_stack:
         label = f"api.{label}"
     return f"https://{label}.{region}.{suffix}"
 
