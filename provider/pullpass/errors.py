@@ -24,6 +24,7 @@ from pullpass.codes import (
     REFUSED,
     TOKEN_AT_FAULT,
     UNREACHABLE,
+    aws,
     google,
 )
 
@@ -120,11 +121,6 @@ CODES: dict[str, tuple[int, str, str]] = {
     "jwks-keys": (BAD_INPUT, "", "write the API server's /openid/v1/jwks to it, unchanged"),
     "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),
     "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
-    "aws-container-credentials": (
-        BAD_INPUT,
-        "",
-        "take the AWS_CONTAINER_* variables out of the kubelet's environment, or make them right",
-    ),
     "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
     # --- policy
     "not-available": (
@@ -132,14 +128,6 @@ CODES: dict[str, tuple[int, str, str]] = {
         "",
         "this version exchanges tokens for IAM roles on private ECR registries only",
     ),
-    "role-partition": (REFUSED, "", "name a role of the registry's own partition: credentials do not cross partitions"),
-    "public-partition": (
-        REFUSED,
-        "",
-        'name a role of partition aws, or answer such images by identity = "anonymous": both pull without a password',
-    ),
-    "repository-name": (REFUSED, "", "ECR repositories are named in lower-case letters, digits and . _ - /"),
-    "session-policy": (REFUSED, "", 'STS takes 2048 characters: shorten the name, or set ecr.scope = "registry"'),
     "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
     "refused-by-grant": (
         REFUSED,
@@ -171,49 +159,6 @@ CODES: dict[str, tuple[int, str, str]] = {
         "",
         "add the section, or take the host out of the provider entry's matchImages",
     ),
-    # --- exchange: denied
-    "aws-sts-denied": (
-        CLOUD_REFUSED,
-        DENIED,
-        "check that the role exists and that its trust policy allows this issuer with exactly this `aud` and `sub`",
-    ),
-    "aws-ecr-denied": (
-        CLOUD_REFUSED,
-        DENIED,
-        "allow the role ecr:GetAuthorizationToken on `*`, and check service control policies and endpoint policies",
-    ),
-    "aws-via-denied": (
-        CLOUD_REFUSED,
-        DENIED,
-        "allow the first role sts:AssumeRole on the role of `via`, and name it in the trust policy of that role",
-    ),
-    "aws-public-denied": (
-        CLOUD_REFUSED,
-        DENIED,
-        "allow the role ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on `*`",
-    ),
-    "aws-metadata-denied": (
-        CLOUD_REFUSED,
-        DENIED,
-        "turn the instance metadata service on; of a container credentials endpoint, see its authorization token",
-    ),
-    "aws-node-role": (
-        CLOUD_REFUSED,
-        DENIED,
-        "give the instance a profile with a role that EC2 may assume, or this image a grant with another identity",
-    ),
-    # --- exchange: token
-    "aws-token-expired": (
-        CLOUD_REFUSED,
-        TOKEN_AT_FAULT,
-        "the next pull brings a new token; if this repeats, check the clocks of this node and of the API server",
-    ),
-    "aws-token-rejected": (
-        CLOUD_REFUSED,
-        TOKEN_AT_FAULT,
-        "compare the IAM OIDC provider's URL and audience with the token's `iss`, `aud` and keys with the cluster's",
-    ),
-    "aws-claim-rejected": (CLOUD_REFUSED, TOKEN_AT_FAULT, "the message names the claim that the issuer did not accept"),
     # --- exchange: unreachable
     "cloud-unreachable": (
         UNREACHABLE,
@@ -227,16 +172,6 @@ CODES: dict[str, tuple[int, str, str]] = {
     ),
     "cloud-throttled": (UNREACHABLE, CLOUD_UNREACHABLE, "the next pull tries again; see the account's API quota"),
     "cloud-failing": (UNREACHABLE, CLOUD_UNREACHABLE, "the next pull tries again; see the cloud's status page"),
-    "aws-issuer-unreachable": (
-        UNREACHABLE,
-        CLOUD_UNREACHABLE,
-        "make the issuer's discovery document and keys reachable for STS over public HTTPS",
-    ),
-    "aws-metadata-unreachable": (
-        UNREACHABLE,
-        CLOUD_UNREACHABLE,
-        "the identity `node` needs a node that has one; on EC2 set the metadata hop limit to 2 where a container asks",
-    ),
     "terminated": (
         UNREACHABLE,
         CLOUD_UNREACHABLE,
@@ -260,33 +195,6 @@ CODES: dict[str, tuple[int, str, str]] = {
         "something other than the cloud's API seems to answer there: check the endpoint, and any proxy before it",
     ),
     "cloud-answer-expired": (CLOUD_REFUSED, INVALID, "check this node's clock"),
-    "aws-metadata-answer": (
-        CLOUD_REFUSED,
-        INVALID,
-        "something other than the node's metadata service, version 2, answers there: see node.aws_metadata",
-    ),
-    "aws-policy-too-large": (
-        CLOUD_REFUSED,
-        INVALID,
-        'shorten the role\'s session tags or the repository name, or set ecr.scope = "registry"',
-    ),
-    "aws-policy-malformed": (CLOUD_REFUSED, INVALID, "this is a defect of pullpass: please report it with this line"),
-    "aws-region-disabled": (
-        CLOUD_REFUSED,
-        INVALID,
-        "activate STS for that region in the role's account, or set ecr.sts_endpoint to one that is active",
-    ),
-    "aws-request-invalid": (
-        CLOUD_REFUSED,
-        INVALID,
-        "if the message is about the duration, lower ecr.session_duration or raise the role's maximum",
-    ),
-    "aws-session-rejected": (
-        CLOUD_REFUSED,
-        INVALID,
-        "check this node's clock, and that the region is enabled for the role's account",
-    ),
-    "aws-refused": (CLOUD_REFUSED, INVALID, "the message says what AWS did not accept"),
     "credential-too-short": (CLOUD_REFUSED, INVALID, "raise the session's duration, or check this node's clock"),
     # --- local state
     "state-path": (
@@ -307,6 +215,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "launcher-stale": (LOCAL_STATE, "", "run `pullpass install` again"),
     "stdout-closed": (LOCAL_STATE, "", "whoever runs the launcher must read its stdout until the end"),
     "internal": (LOCAL_STATE, "", "this is a defect of pullpass: please report it with this line"),
+    **aws.CODES,
     **google.CODES,
 }
 

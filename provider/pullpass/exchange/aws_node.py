@@ -79,7 +79,7 @@ def session(
         jitter: a number from 0 up to 1, for the waits between attempts.
 
     Raises:
-        PullpassError: `aws-metadata-unreachable`, `aws-metadata-denied`, `aws-metadata-answer`, `aws-node-role`,
+        PullpassError: `aws-metadata-unreachable`, `aws-metadata-denied`, `aws-metadata-foreign`, `aws-node-role`,
             `aws-container-credentials`, `cloud-answer-expired`.
     """
     url, authorization = container(environment)
@@ -142,7 +142,7 @@ def _instance_session(metadata_url: str, service: _Service) -> Session:
     )
     token = answer.body.decode("ascii", "replace")
     if not aws_answers.is_word(token):
-        raise PullpassError("aws-metadata-answer", f"{INSTANCE}: {service.answered} is no session token")
+        raise PullpassError("aws-metadata-foreign", f"{INSTANCE}: {service.answered} is no session token")
     service.secrets.append(Secret(token))
     headers = {"X-aws-ec2-metadata-token": token}
     name = service.ask("GET", f"{metadata_url}{ROLE_PATH}", headers, missing="aws-node-role").body.decode(
@@ -151,7 +151,7 @@ def _instance_session(metadata_url: str, service: _Service) -> Session:
     if not name.strip():
         raise PullpassError("aws-node-role", f"{INSTANCE} names no role of this node")
     if not _ROLE_NAME.fullmatch(name.strip()):
-        raise PullpassError("aws-metadata-answer", f"{INSTANCE}: {service.answered} is not the name of a role")
+        raise PullpassError("aws-metadata-foreign", f"{INSTANCE}: {service.answered} is not the name of a role")
     url = f"{metadata_url}{ROLE_PATH}{name.strip()}"
     document = service.document(service.ask("GET", url, headers, missing="aws-node-role"))
     return service.keys(document, f"role/{name.strip()}")
@@ -173,7 +173,7 @@ class _Service:
         self.secrets: list[Secret] = []
         self.answered = ""
 
-    def ask(self, method: str, url: str, headers: dict[str, str], missing: str = "aws-metadata-answer") -> Answer:
+    def ask(self, method: str, url: str, headers: dict[str, str], missing: str = "aws-metadata-foreign") -> Answer:
         """Send a request, and again while nothing answers and there is time.
 
         Args:
@@ -196,7 +196,7 @@ class _Service:
         except PullpassError as error:
             if error.code == "internal":
                 raise
-            code = "aws-metadata-unreachable" if error.upstream == CLOUD_UNREACHABLE else "aws-metadata-answer"
+            code = "aws-metadata-unreachable" if error.upstream == CLOUD_UNREACHABLE else "aws-metadata-foreign"
             raise self._error(code, error.what) from None
         self.answered = redact(transport.answered, self.secrets)
         if answer.status in (401, 403):
@@ -204,7 +204,7 @@ class _Service:
         if answer.status == 404:
             raise self._error(missing, self.answered)
         if answer.status != 200:
-            raise self._error("aws-metadata-answer", self.answered)
+            raise self._error("aws-metadata-foreign", self.answered)
         return answer
 
     def document(self, answer: Answer) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class _Service:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise self._error("aws-metadata-answer", f"{self.answered} is no JSON object")
+            raise self._error("aws-metadata-foreign", f"{self.answered} is no JSON object")
         code = str(document.get("Code") or "Success")
         if code != "Success":
             # EC2 may not assume the role that it says the instance has.
@@ -228,7 +228,7 @@ class _Service:
             fields["Expiration"] = datetime.fromisoformat(document["Expiration"])
         except (KeyError, TypeError, ValueError):
             fields["Expiration"] = None
-        code = "aws-metadata-answer"
+        code = "aws-metadata-foreign"
         return Session(
             access_key_id=aws_answers.word(self._what, fields, "AccessKeyId", code),
             secret_key=Secret(aws_answers.word(self._what, fields, "SecretAccessKey", code)),
