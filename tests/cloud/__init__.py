@@ -8,10 +8,11 @@ In the process of a test (`tests/` is on `sys.path`)::
     from cloud import Cloud, role_arn
 
     with Cloud() as cloud:                              # or Cloud().start() ... .stop(); now= takes a clock
-        cloud.endpoints.sts                             # http://127.0.0.1:PORT; likewise ecr, gsts (base of /v1/token),
-                                                        # iamcredentials; each with _tls (https); registry (ECR),
-                                                        # artifact (Google) and their _tls: HOST:PORT; issuer, proxy,
-                                                        # elsewhere, elsewhere_tls, control, ca_file
+        cloud.endpoints.sts                             # http://127.0.0.1:PORT, https in sts_tls; likewise ecr,
+                                                        # ecr_public, gsts (below it /v1/token), iamcredentials;
+                                                        # HOST:PORT in registry (ECR), public (ECR Public), artifact
+                                                        # (Google) and their _tls; imds, container, gmetadata: plain;
+                                                        # issuer, proxy, elsewhere, elsewhere_tls, control, ca_file
         token = cloud.mint_token("team-a", "web")       # wrong ones: audience=, lifetime_s=, issued_s=, alg=, key=,
                                                         # claims=, remove=, header=, payload=, cluster=
         cloud.fault("sts.AssumeRoleWithWebIdentity", "Throttling", times=2)     # times=None: until cleared
@@ -20,17 +21,17 @@ In the process of a test (`tests/` is on `sys.path`)::
         cloud.clear("ecr"); cloud.clear()
         cloud.wait_for("sts", 1)                        # also a request that hangs counts
         cloud.last("sts").parameters["Policy"]          # requests(where), count(where), counts()
-        cloud.configure(skew_s=600)                     # the cloud's clock is ahead of the cluster's
+        cloud.configure(skew_s=600)                     # the cloud's clock is ahead of the cluster's; see cloud.knobs
         cloud.set_role("pull-team-a", policy={...})     # trust=, max_session_s=; remove_role(name)
         cloud.world                                     # providers, roles, repositories, sessions, passwords
-        cloud.push("team-a/new", "v1")                  # another image
+        cloud.push("team-a/new", "v1")                  # another image; push_public(name)
         cloud.rotate_keys(keep_old=False); cloud.certificates("expired"); cloud.reset()
 
 Google's side (`from cloud.gcp.world import ...`: GOOGLE_AUDIENCE, PULL_ACCOUNT, provider_name, principal, ...)::
 
         cloud.mint_token("team-b", "web", audience=GOOGLE_AUDIENCE)
         cloud.set_pool(disabled=True)                   # pool=, number=; deleted=
-        cloud.set_workload_provider(audiences=[...])    # issuer=, mapping={...}, condition=, jwks=cloud.jwks(), disabled=
+        cloud.set_workload_provider(audiences=[...])    # issuer=, mapping={}, condition=, jwks=, disabled=
         cloud.set_service_account(PULL_ACCOUNT, impersonators=[principal("team-b", "web")])   # longest_token_s=, ...
         cloud.set_artifacts("team-c", readers=[principal_set("ns", "team-c")])      # project=, location=, bindings=
         cloud.push_artifact("app", "team-c", "v1")
@@ -38,8 +39,12 @@ Google's side (`from cloud.gcp.world import ...`: GOOGLE_AUDIENCE, PULL_ACCOUNT,
 
 `where` is `*`, a service or an operation:
 
-* `sts.AssumeRoleWithWebIdentity|GetCallerIdentity`, `ecr.GetAuthorizationToken`, `registry.ping|manifest|blob|tags`
+* `sts.AssumeRoleWithWebIdentity|AssumeRole|GetCallerIdentity`, `ecr.GetAuthorizationToken`,
+  `ecr-public.GetAuthorizationToken`, `registry.ping|manifest|blob|tags` (ECR),
+  `public.ping|token|manifest|blob|tags` (ECR Public)
 * `gsts.token`, `iamcredentials.generateAccessToken`, `artifact.ping|token|manifest|blob|tags`
+* the node's: `imds.token|role|credentials|data` (EC2), `container.credentials` (ECS by `/v2/credentials/ID`, EKS Pod
+  Identity by `/v1/credentials`), `gmetadata.ping|token|email|account|data` (Google)
 * `issuer.discovery|jwks`
 
 Requests to a host that is none of ours are recorded as `elsewhere`, failed handshakes as `tls.handshake`, CONNECT as
@@ -59,15 +64,19 @@ client can use AWS's real host names (`HTTPS_PROXY`), FIPS and other regions inc
 The default world: cluster `prod-1`; account 111122223333 in us-west-2, whose OIDC provider knows the audience
 `pull.ecr.prod-1`; roles `pull-team-a` and `pull-team-b`, trusted by the service accounts of the namespace in their
 name, allowed to pull from `team-a/*` or `team-b/*` and `shared/*`; repositories `team-a/app`, `team-a/other`,
-`team-b/app`, `shared/base` with the tags `v1`, `latest` and `multi` (an index over two platforms).
+`team-b/app`, `shared/base`, `system/pause` with the tags `v1`, `latest` and `multi` (an index over two platforms). Role
+`node-prod-1` is the node's, its tasks' and that of the pods of `kube-system/pullpass`; it may pull `system/*` and log
+in to ECR Public. So may `pull-public`, trusted by every service account. ECR Public has `docker/library/busybox`.
+Second hop: account 999988887777 has `shared/base` and the role `pull-shared`, which trusts `pull-team-a` and
+`pull-team-b`. China: account 222233334444 has the role `pull-team-a` and, in cn-north-1, the repository `team-a/app`.
 
 Google: project `proj`, number 123, pool `nodes` with the provider `prod-1` for tokens for `pull.gcr.prod-1` (subject as
 it is, `attribute.ns`, `.ksa`, `.nsksa`), and the pool `proj.svc.id.goog` with the cluster's issuer as the provider's
 URL. Service accounts `pull@proj.iam.gserviceaccount.com`, which `team-b/web` may impersonate, and
-`node-prod-1@proj.iam.gserviceaccount.com`. Images, each with the tags `v1` and `latest`: `proj/team-a/app` for the
-namespace `team-a`; `proj/team-b/web` for the namespace `team-b` and the account `pull@`; `proj/system/pause` for the
-node's account; `proj/public/base` for everybody: all in `europe-docker.pkg.dev` and, on the bare port, in the location
-`europe`; `gcr.io/proj/app` like `team-b/web`, and `gcr.io/distroless/static` for everybody.
+`node-prod-1@proj.iam.gserviceaccount.com`, the node's. Images, each with the tags `v1` and `latest`: `proj/team-a/app`
+for the namespace `team-a`; `proj/team-b/web` for the namespace `team-b` and the account `pull@`; `proj/system/pause`
+for the node's account; `proj/public/base` for everybody: all in `europe-docker.pkg.dev` and, on the bare port, in the
+location `europe`; `gcr.io/proj/app` like `team-b/web`, and `gcr.io/distroless/static` for everybody.
 
 A further cloud is a further module with a `Service` (see `cloud.answers`), added to `Cloud.services`.
 """

@@ -48,6 +48,10 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a defect
         self.message = message
 
 
+class Lost(Exception):  # noqa: N818 - likewise
+    """The answer never reaches whoever asked."""
+
+
 class Service(Protocol):
     """One of the services that share the doors; a further cloud is a further module with one of these."""
 
@@ -63,6 +67,7 @@ class Service(Protocol):
 
         Raises:
             Refused: the service says no.
+            Lost: the network lets no answer through.
         """
 
     def refusal(self, request: Request, code: str, status: int, message: str) -> Answer:

@@ -37,6 +37,7 @@ def methods(cloud: Cloud) -> dict[str, Callable[..., Any]]:
         cloud.mint_token,
         cloud.push,
         cloud.push_artifact,
+        cloud.push_public,
         cloud.remove_role,
         cloud.remove_service_account,
         cloud.requests,

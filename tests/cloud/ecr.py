@@ -58,11 +58,7 @@ class Ecr:
         target = request.headers.get("x-amz-target", "")
         if not target.startswith(PREFIX):
             return None
-        try:
-            parameters = json.loads(request.body)
-        except (ValueError, RecursionError):
-            parameters = None
-        request.parameters = parameters if isinstance(parameters, dict) else {UNREADABLE: True}
+        request.parameters = json_parameters(request)
         return target.removeprefix(PREFIX)
 
     def answer(self, request: Request) -> Answer:
@@ -86,10 +82,10 @@ class Ecr:
         if not isinstance(accounts, list) or len(accounts) > 10 or not all(_is_account(item) for item in accounts):
             raise Refused("InvalidParameterException")
         region = str(request.region)
-        password = self._password()
         expires_s = self._now() + self.password_life_s
+        password = opaque(expires_s)
         self.world.passwords[password] = Password(password, session, region, expires_s)
-        token = base64.b64encode(f"AWS:{password}".encode()).decode()
+        token = login(password)
         document = {
             "authorizationData": [
                 {
@@ -100,29 +96,53 @@ class Ecr:
                 for account in accounts
             ]
         }
-        return Answer(200, _render(document), _headers(), document=document, render=_render)
-
-    def _password(self) -> str:
-        """Something of the form and size of a real password: base64 of JSON, opaque to its bearer."""
-        content = {
-            "payload": base64.b64encode(secrets.token_bytes(900)).decode(),
-            "datakey": base64.b64encode(secrets.token_bytes(180)).decode(),
-            "version": "2", "type": "DATA_KEY", "expiration": int(self._now() + self.password_life_s),
-        }  # fmt: skip
-        return base64.b64encode(json.dumps(content).encode()).decode()
+        return Answer(200, render(document), json_headers(), document=document, render=render)
 
     def refusal(self, request: Request, code: str, status: int, message: str) -> Answer:
         """An error of the JSON protocol."""
-        return Answer(status, _render({"__type": code, "message": message}), _headers(), code)
+        return json_refusal(code, status, message)
 
 
 def _is_account(item: object) -> bool:
     return isinstance(item, str) and _ACCOUNT.fullmatch(item) is not None
 
 
-def _headers() -> dict[str, str]:
+def json_parameters(request: Request) -> dict[str, Any]:
+    """The body's JSON object; under `UNREADABLE` a mark when it is none."""
+    try:
+        parameters = json.loads(request.body)
+    except (ValueError, RecursionError):
+        parameters = None
+    return parameters if isinstance(parameters, dict) else {UNREADABLE: True}
+
+
+def json_headers() -> dict[str, str]:
+    """The headers of AWS's JSON protocol."""
     return {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": request_id()}
 
 
-def _render(document: Any) -> bytes:
+def json_refusal(code: str, status: int, message: str) -> Answer:
+    """An error of AWS's JSON protocol."""
+    return Answer(status, render({"__type": code, "message": message}), json_headers(), code)
+
+
+def render(document: Any) -> bytes:
+    """A document of AWS's JSON protocol."""
     return json.dumps(document).encode()
+
+
+def login(password: str) -> str:
+    """The authorization token: user and password in base64."""
+    return base64.b64encode(f"AWS:{password}".encode()).decode()
+
+
+def opaque(expires_s: float) -> str:
+    """A password of the form and size of a real one: base64 of JSON, opaque to its bearer."""
+    content = {
+        "payload": base64.b64encode(secrets.token_bytes(900)).decode(),
+        "datakey": base64.b64encode(secrets.token_bytes(180)).decode(),
+        "version": "2",
+        "type": "DATA_KEY",
+        "expiration": int(expires_s),
+    }
+    return base64.b64encode(json.dumps(content).encode()).decode()

@@ -9,22 +9,24 @@ Kinds, by what they do:
 * **instead of the operation**, which is not carried out: any error code of the service, by name
   (`ExpiredTokenException`; options `message`, `status`); `status` (options `status`, `body`, `content_type`),
   `html` (`status`), `garbage`, `empty` (`status`), `other-shape`, `redirect` (`status`, `location`);
-* **with the real answer changed**: `set` (`fields`: path -> value), `drop` (`fields`: paths), the names in `EDITS` and
-  `DROPS`, `truncate` (well delivered, but only its first half), `content-type` (`value`), `header` (`name`, `value`),
-  `huge` (`bytes`; padded with blanks, so that it is still well-formed), `as-status` (`status`: the same under another);
+* **with the real answer changed**: `set` (`fields`: path -> value), `drop` (`fields`: paths), the names in
+  `cloud.edits`, `truncate` (well delivered, but only its first half), `content-type` (`value`), `header` (`name`,
+  `value`), `no-header` (`name`), `huge` (`bytes`; padded with blanks, so that it is still well-formed), `as-status`
+  (`status`: the same under another);
 * **in delivery**: `latency` (`seconds`), `hang` (before the answer; `seconds`, else until cleared), `hang-mid-body`,
   `trickle` (`seconds` between bytes), `cut` and `reset` (before the answer), `cut-mid-body`, `reset-mid-body`.
 """
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import copy
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cloud.answers import Answer
+from cloud.edits import DROPS, EDITS
 from cloud.records import selects
 
 if TYPE_CHECKING:
@@ -33,6 +35,19 @@ if TYPE_CHECKING:
     from cloud.answers import Service
     from cloud.records import Request
 
+__all__ = [
+    "CHANGES",
+    "DELIVERIES",
+    "DROPS",
+    "EDITS",
+    "GARBAGE",
+    "HTML",
+    "INSTEAD",
+    "Delivery",
+    "Fault",
+    "Faults",
+    "changed",
+]
 HUGE_BYTES = 50 * 1024 * 1024
 HTML = b"<!DOCTYPE html>\n<html><head><title>Gateway</title></head><body><h1>Bad gateway</h1><br></body></html>\n"
 # Not UTF-8, not XML, not JSON, with a line feed and a terminal's escape sequence: none of it may reach a log as it is.
@@ -106,50 +121,7 @@ def drop_path(document: Any, path: str) -> None:
     del document[int(last) if isinstance(document, list) else last]
 
 
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-_DATA = "authorizationData.0."
-# service -> kind -> fields to set, given the cloud's time. Each names a way in which a real answer can be wrong.
-EDITS: dict[str, dict[str, Callable[[float], dict[str, Any]]]] = {
-    "ecr": {
-        "password-without-colon": lambda _: {_DATA + "authorizationToken": _b64(b"AWSnocolonhere")},
-        "password-empty": lambda _: {_DATA + "authorizationToken": _b64(b"AWS:")},
-        "user-empty": lambda _: {_DATA + "authorizationToken": _b64(b":secret")},
-        "token-not-base64": lambda _: {_DATA + "authorizationToken": "%% not base64 %%"},
-        "token-not-utf8": lambda _: {_DATA + "authorizationToken": _b64(b"AWS:\xff\xfe\x00")},
-        "token-null": lambda _: {_DATA + "authorizationToken": None},
-        "no-authorization-data": lambda _: {"authorizationData": []},
-        "authorization-data-null": lambda _: {"authorizationData": None},
-        "expires-null": lambda _: {_DATA + "expiresAt": None},
-        "expires-past": lambda now_s: {_DATA + "expiresAt": now_s - 3600},
-        "expires-huge": lambda _: {_DATA + "expiresAt": 1e300},
-        "expires-milliseconds": lambda now_s: {_DATA + "expiresAt": int((now_s + 12 * 3600) * 1000)},
-        "expires-text": lambda _: {_DATA + "expiresAt": "tomorrow"},
-    },
-    "sts": {
-        "expiration-past": lambda _: {"Credentials.Expiration": "2015-01-01T00:00:00Z"},
-        "expiration-unparsable": lambda _: {"Credentials.Expiration": "tomorrow"},
-        "expiration-empty": lambda _: {"Credentials.Expiration": ""},
-    },
-}
-# service -> kind -> fields to leave out
-DROPS: dict[str, dict[str, list[str]]] = {
-    "ecr": {
-        "no-authorization-token": [_DATA + "authorizationToken"],
-        "expires-missing": [_DATA + "expiresAt"],
-        "authorization-data-missing": ["authorizationData"],
-    },
-    "sts": {
-        "no-credentials": ["Credentials"],
-        "no-access-key": ["Credentials.AccessKeyId"],
-        "no-secret-key": ["Credentials.SecretAccessKey"],
-        "no-session-token": ["Credentials.SessionToken"],
-        "no-expiration": ["Credentials.Expiration"],
-    },
-}
-CHANGES = {"set", "drop", "truncate", "content-type", "huge", "as-status", "header"}
+CHANGES = {"set", "drop", "truncate", "content-type", "huge", "as-status", "header", "no-header"}
 DELIVERIES = {
     "latency", "hang", "hang-mid-body", "trickle", "cut", "reset", "cut-mid-body", "reset-mid-body",
 }  # fmt: skip
@@ -274,16 +246,32 @@ def changed(service: str, answer: Answer, fault: Fault, now_s: float) -> Answer:
         return replace(answer, body=answer.body.ljust(options.get("bytes", HUGE_BYTES)))
     if kind == "as-status":
         return replace(answer, status=options["status"])
-    if kind in {"content-type", "header"}:
+    if kind in {"content-type", "header", "no-header"}:
         name = options.get("name", "Content-Type")
-        return replace(answer, headers={**answer.headers, name: options.get("value", "application/octet-stream")})
+        headers = {each: value for each, value in answer.headers.items() if each.lower() != name.lower()}
+        if kind != "no-header":
+            headers[name] = options.get("value", "application/octet-stream")
+        return replace(answer, headers=headers)
     if answer.render is None:
         return answer
     document = copy.deepcopy(answer.document)
-    edits, drops = EDITS.get(service, {}), DROPS.get(service, {})
-    sets = edits[kind](now_s) if kind in edits else options["fields"] if kind == "set" else {}
-    for path, value in sets.items():
-        set_path(document, path, value)
-    for path in drops.get(kind, options["fields"] if kind == "drop" else []):
-        drop_path(document, path)
+    _edit(service, document, fault, now_s)
     return replace(answer, document=document, body=answer.render(document))
+
+
+def _edit(service: str, document: Any, fault: Fault, now_s: float) -> None:
+    """Change the fields of an answer's document."""
+    if fault.kind in {"set", "drop"}:
+        for path in fault.options["fields"]:
+            if fault.kind == "set":
+                set_path(document, path, fault.options["fields"][path])
+            else:
+                drop_path(document, path)
+        return
+    edits, drops = EDITS.get(service, {}), DROPS.get(service, {})
+    # These are set for whole services too, some of whose answers have other fields.
+    with contextlib.suppress(LookupError, TypeError):
+        for path, value in (edits[fault.kind](now_s) if fault.kind in edits else {}).items():
+            set_path(document, path, value)
+        for path in drops.get(fault.kind, ()):
+            drop_path(document, path)

@@ -1,7 +1,8 @@
 """The host names of AWS that the local cloud answers for: service, region, partition, registry account.
 
-Sources: the AWS General Reference (endpoints of ECR and STS) and botocore's endpoint data. Written apart from the
-program's own table on purpose: the two are meant to disagree when one of them is wrong.
+Sources: the AWS General Reference (endpoints of ECR, ECR Public and STS), botocore's endpoint data, and the PrivateLink
+guide (names of interface endpoints, which have `vpce-ID.` in front and `vpce.` before the domain). Written apart from
+the program's own table on purpose: the two are meant to disagree when one of them is wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _PREFIXES = [
     ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-isof-", "aws-iso-f"), ("us-iso-", "aws-iso"),
     ("eu-isoe-", "aws-iso-e"), ("eusc-", "aws-eusc"), ("cn-", "aws-cn"),
 ]  # fmt: skip
+_ENDPOINT = re.compile(
+    r"(?:(\d{12})\.)?vpce-[0-9a-f]+(?:-[0-9a-z]+)*\.(sts|api\.ecr|dkr\.ecr)\.([a-z0-9-]+)\.vpce\.(.+)"
+)
 _REGISTRY = re.compile(r"(\d{12})\.dkr([.-])ecr(-fips)?\.([a-z0-9-]+)\.(.+)")
 _API = re.compile(r"(?:(sts)(-fips)?|(?:(api)\.)?(ecr)(-fips)?)\.([a-z0-9-]+)\.(.+)")
 
@@ -35,6 +39,16 @@ class Host(NamedTuple):
     region: str
     partition: str
     account: str | None = None
+
+
+# ECR Public is in one region of one partition; STS has a name that is older than its regions.
+_SINGLE = {
+    "sts.amazonaws.com": Host("sts", "us-east-1", "aws"),
+    "public.ecr.aws": Host("public", "us-east-1", "aws"),
+    "ecr-public.aws.com": Host("public", "us-east-1", "aws"),
+    "api.ecr-public.us-east-1.amazonaws.com": Host("ecr-public", "us-east-1", "aws"),
+    "ecr-public.us-east-1.api.aws": Host("ecr-public", "us-east-1", "aws"),
+}
 
 
 def partition_of(region: str) -> str:
@@ -49,21 +63,42 @@ def registry_host(account: str, region: str) -> str:
 
 def parse(host: str) -> Host | None:
     """What `host` (lower case, without a port) names, or None when that is no name of AWS's STS, ECR or registries."""
-    if host == "sts.amazonaws.com":
-        return Host("sts", "us-east-1", "aws")
-    if match := _REGISTRY.fullmatch(host):
-        account, dash, _fips, region, domain = match.groups()
-        partition = partition_of(region)
-        classic = _DOMAINS[partition][0]
-        dual = {"aws": "on.aws", "aws-us-gov": "on.aws", "aws-cn": "on.amazonwebservices.com.cn"}.get(partition)
-        return Host("registry", region, partition, account) if domain == (classic if dash == "." else dual) else None
-    if match := _API.fullmatch(host):
-        sts, _, api, ecr, _, region, domain = match.groups()
-        partition = partition_of(region)
-        classic, dual = _DOMAINS[partition]
-        if (sts and domain in {classic, dual}) or (ecr and domain == (classic if api else dual)):
-            return Host(sts or ecr, region, partition)
-        # The name that the General Reference lists for ECR's FIPS endpoint has no `api.` in front.
-        if ecr and "-fips." in host and domain == classic:
-            return Host("ecr", region, partition)
+    return _SINGLE.get(host) or _registry(host) or _api(host) or _interface_endpoint(host)
+
+
+def _registry(host: str) -> Host | None:
+    match = _REGISTRY.fullmatch(host)
+    if match is None:
+        return None
+    account, dash, _fips, region, domain = match.groups()
+    partition = partition_of(region)
+    classic = _DOMAINS[partition][0]
+    dual = {"aws": "on.aws", "aws-us-gov": "on.aws", "aws-cn": "on.amazonwebservices.com.cn"}.get(partition)
+    return Host("registry", region, partition, account) if domain == (classic if dash == "." else dual) else None
+
+
+def _api(host: str) -> Host | None:
+    match = _API.fullmatch(host)
+    if match is None:
+        return None
+    sts, _, api, ecr, _, region, domain = match.groups()
+    partition = partition_of(region)
+    classic, dual = _DOMAINS[partition]
+    # The name that the General Reference lists for ECR's FIPS endpoint has no `api.` in front.
+    listed = bool(ecr and "-fips." in host and domain == classic)
+    if listed or (sts and domain in {classic, dual}) or (ecr and domain == (classic if api else dual)):
+        return Host(sts or ecr, region, partition)
     return None
+
+
+def _interface_endpoint(host: str) -> Host | None:
+    match = _ENDPOINT.fullmatch(host)
+    if match is None:
+        return None
+    account, kind, region, domain = match.groups()
+    partition = partition_of(region)
+    service = {"sts": "sts", "api.ecr": "ecr", "dkr.ecr": "registry"}[kind]
+    # Only a registry has an account in its name, and without it nothing says whose it is.
+    if domain != _DOMAINS[partition][0] or (account is not None) != (service == "registry"):
+        return None
+    return Host(service, region, partition, account)

@@ -194,7 +194,16 @@ class Principal:
     policy: Policy
     session_policy: Policy | None
 
-    def refused(self, action: str, resource: str, resource_policy: Policy | None, owner: str) -> str | None:
+    def refused(
+        self,
+        action: str,
+        resource: str,
+        resource_policy: Policy | None,
+        owner: str,
+        *,
+        context: Context | None = None,
+        trust: bool = False,
+    ) -> str | None:
         """Why the principal may not do `action`, in IAM's words; None when it may.
 
         Args:
@@ -202,36 +211,40 @@ class Principal:
             resource: the resource's ARN, or `*`.
             resource_policy: the resource's own policy, if it has one.
             owner: the account that owns the resource.
+            context: the condition keys of the request.
+            trust: the resource's policy is a role's trust policy, which must allow in any case.
         """
         says = {
-            "an identity-based policy": self.policy.says(action, resource),
-            "a session policy": self.session_policy.says(action, resource) if self.session_policy else "Allow",
+            "an identity-based policy": self.policy.says(action, resource, context),
+            "a session policy": "Allow",
         }
-        as_session = _granted(resource_policy, action, {self.session_arn})
-        as_role = _granted(resource_policy, action, {self.role_arn, "*"})
-        as_account = _granted(resource_policy, action, {self.account, f"arn:aws:iam::{self.account}:root"})
+        if self.session_policy:
+            says["a session policy"] = self.session_policy.says(action, resource, context)
+        root = f"arn:{self.role_arn.split(':')[1]}:iam::{self.account}:root"
+        as_session = _granted(resource_policy, action, {self.session_arn}, context)
+        as_role = _granted(resource_policy, action, {self.role_arn, "*"}, context)
+        as_account = _granted(resource_policy, action, {self.account, root}, context)
         if "Deny" in {as_session, as_role, as_account}:
             return "with an explicit deny in a resource-based policy"
         for where, effect in says.items():
             if effect == "Deny":
                 return f"with an explicit deny in {where}"
         identity, session = (effect == "Allow" for effect in says.values())
-        if owner != self.account:
-            if "Allow" not in {as_session, as_role, as_account}:
-                return f"because no resource-based policy allows the {action} action"
-        elif as_session == "Allow":
-            # A grant to the session itself is not limited by the session policy; one to its role is.
-            return None
-        elif as_role == "Allow":
-            identity = True
+        if (trust or owner != self.account) and "Allow" not in {as_session, as_role, as_account}:
+            return f"because no resource-based policy allows the {action} action"
+        if owner == self.account:
+            if as_session == "Allow":
+                # A grant to the session itself is not limited by the session policy; one to its role is.
+                return None
+            identity = identity or as_role == "Allow"
         if not identity:
             return f"because no identity-based policy allows the {action} action"
         return None if session else f"because no session policy allows the {action} action"
 
 
-def _granted(policy: Policy | None, action: str, principals: set[str]) -> str | None:
+def _granted(policy: Policy | None, action: str, principals: set[str], context: Context | None) -> str | None:
     """What a resource's policy says of `action` to any of `principals`."""
     if policy is None:
         return None
     named = [statement for statement in policy.statements if principals & set(statement.principals.get("AWS", []))]
-    return Policy(tuple(named)).says(action, "*")
+    return Policy(tuple(named)).says(action, "*", context)

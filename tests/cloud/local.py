@@ -9,20 +9,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from cloud import control
+from cloud import control, knobs
 from cloud import world as contents
-from cloud.answers import Answer, Refused, Service
+from cloud.accounts import Accounts
+from cloud.answers import Answer, Lost, Refused, Service
 from cloud.clusters import Clusters
+from cloud.container import ContainerCredentials
 from cloud.ecr import Ecr
+from cloud.ecr_public import EcrPublic, PublicRegistry
 from cloud.faults import Delivery, Faults, changed
 from cloud.gcp.credentials import IamCredentials
+from cloud.gcp.metadata import Metadata
 from cloud.gcp.project import Google
 from cloud.gcp.registry import ArtifactRegistry
 from cloud.gcp.sts import GoogleSts
 from cloud.gcp.world import GoogleWorld
-from cloud.iam import Policy
+from cloud.imds import Imds
 from cloud.issuer import IssuerService
 from cloud.jwks import KeySets
+from cloud.node import Node
 from cloud.places import place
 from cloud.records import Journal, Request
 from cloud.registry import Registry
@@ -31,10 +36,10 @@ from cloud.sts import Sts
 from cloud.tls import MODES, Authority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
-    from cloud.world import Provider, Repository, Role, World
+    from cloud.world import World
 
 
 class Endpoints(NamedTuple):
@@ -58,9 +63,16 @@ class Endpoints(NamedTuple):
     iamcredentials_tls: str
     artifact: str
     artifact_tls: str
+    ecr_public: str
+    ecr_public_tls: str
+    public: str
+    public_tls: str
+    imds: str
+    container: str
+    gmetadata: str
 
 
-class Cloud(Clusters, Google):
+class Cloud(Clusters, Accounts, Google):
     """One local cloud. Use as a context manager, or `start` and `stop`."""
 
     def __init__(self, state_dir: str | Path | None = None, now: Callable[[], float] = time.time) -> None:
@@ -82,6 +94,8 @@ class Cloud(Clusters, Google):
             "https": self._house.door("cloud", tls=True),
             "artifact": self._house.door("artifact"),
             "artifact_tls": self._house.door("artifact", tls=True),
+            "public": self._house.door("public"),
+            "public_tls": self._house.door("public", tls=True),
             "proxy": self._house.door("proxy"),
             "elsewhere": self._house.door("elsewhere"),
             "elsewhere_tls": self._house.door("elsewhere", tls=True),
@@ -99,16 +113,31 @@ class Cloud(Clusters, Google):
         self.google.furnish(self.issuer)
         self.keys = KeySets(self._client_context)
         self.google_keys = KeySets(self._client_context)
+        self.default_registry = (contents.ACCOUNT, contents.REGION)
         self.sts = Sts(self.world, self.keys, self.now)
         self.ecr = Ecr(self.world, self.now)
+        self.ecr_public = EcrPublic(self.world, self.now)
         self.registry = Registry(self.world, self.now)
-        self.default_registry = (contents.ACCOUNT, contents.REGION)
+        self.node = Node(self.world, self.now, contents.role_arn(contents.NODE_ROLE), contents.REGION)
+        self.imds = Imds(self.node, self.now)
         self.gsts = GoogleSts(self.google, self.google_keys, self.now)
         self.artifact = ArtifactRegistry(self.google, self.now)
+        self.gmetadata = Metadata(self.google, self.now)
+        # The order counts on the bare ports, where no host's name says who is meant: the narrower first.
         self.services: list[Service] = [
-            self.artifact, self.registry, IssuerService(self.issuers), self.gsts,
-            IamCredentials(self.google, self.now), self.ecr, self.sts,
-        ]  # fmt: skip
+            self.artifact,
+            PublicRegistry(self.world, self.now),
+            ContainerCredentials(self.node, self.issuers, self.now),
+            self.registry,
+            IssuerService(self.issuers),
+            self.imds,
+            self.gmetadata,
+            self.gsts,
+            IamCredentials(self.google, self.now),
+            self.ecr,
+            self.ecr_public,
+            self.sts,
+        ]
         self.faults = Faults(self.services, self._elsewhere)
 
     # --- running
@@ -155,7 +184,8 @@ class Cloud(Clusters, Google):
         return Endpoints(
             self.issuer, plain, tls, plain, tls, at["http"], at["https"], f"http://{at['proxy']}",
             f"http://{at['elsewhere']}", f"https://{at['elsewhere_tls']}", f"http://{at['control']}",
-            str(self.authority.ca_file), plain, tls, plain, tls, at["artifact"], at["artifact_tls"],
+            str(self.authority.ca_file), plain, tls, plain, tls, at["artifact"], at["artifact_tls"], plain, tls,
+            at["public"], at["public_tls"], plain, plain, plain,
         )  # fmt: skip
 
     def _elsewhere(self, tls: bool) -> str:
@@ -192,6 +222,9 @@ class Cloud(Clusters, Google):
             except Refused as refused:
                 status, message = service.errors.get(refused.code, (400, ""))
                 answer = service.refusal(request, refused.code, status, refused.message or message)
+            except Lost:
+                struck.delivery.waits.append((self._house.stopping, None))
+                answer = Answer(504, b"")
         for fault in struck.changes:
             answer = changed(service.name, answer, fault, self.now())
         return answer, struck.delivery
@@ -259,81 +292,16 @@ class Cloud(Clusters, Google):
         self.authority.mode = "good"
         self._furnish()
 
-    # --- the accounts
-
-    def set_role(self, role: str, **changes: Any) -> Role:
-        """Change a role, or make one: `trust`, `policy` (JSON text or decoded), `max_session_s`; a name or an ARN."""
-        return self.world.set_role(_role(role), **changes)
-
-    def remove_role(self, role: str) -> None:
-        """Delete a role; what was issued from it opens nothing any more."""
-        del self.world.roles[_role(role)]
-
-    def push(
-        self, name: str, tag: str = "v1", account: str = contents.ACCOUNT, region: str = contents.REGION
-    ) -> Repository:
-        """Put a small image under `name:tag`."""
-        repository = self.world.repository(name, account, region)
-        repository.store.push(name, tag)
-        return repository
-
-    def set_provider(self, issuer: str, client_ids: list[str], account: str = contents.ACCOUNT) -> Provider:
-        """Let an account trust an issuer for these audiences, instead of those it had."""
-        return self.world.set_provider(issuer, client_ids, account)
+    # --- what is what
 
     def configure(self, **settings: Any) -> None:
-        """Turn knobs, by name; the attributes are the same.
-
-        * `skew_s`: how far the cloud's clock is ahead of the cluster's.
-        * `leeway_s`: how long after `exp` (and before `iat`) STS still takes a token.
-        * `packed_limit_bytes`: what a session policy may take when packed.
-        * `password_life_s`: the life of a registry password.
-        * `passwords_outlive_sessions`: whether it outlives the session that asked for it.
-        * `default_registry`: [account, region] of the registry on the bare port.
-        * `disabled_regions`: where STS is not active.
-        * `aliases`: host -> [account, region] of names in front of a registry.
+        """Turn knobs, by name: see `cloud.knobs`.
 
         Raises:
             ValueError: there is no such knob.
         """
         for name, value in settings.items():
-            match name:
-                case "skew_s":
-                    self.skew_s = float(value)
-                case "leeway_s" | "packed_limit_bytes":
-                    setattr(self.sts, name, value)
-                case "password_life_s":
-                    self.ecr.password_life_s = value
-                case "passwords_outlive_sessions":
-                    self.registry.passwords_outlive_sessions = value
-                case "default_registry":
-                    self.default_registry = (str(value[0]), str(value[1]))
-                case "disabled_regions":
-                    self.world.disabled_regions = set(value)
-                case "aliases":
-                    self.world.aliases = {host: (str(at[0]), str(at[1])) for host, at in value.items()}
-                case _:
-                    raise ValueError(f"{name!r} is no setting")
-
-    def set_repository(
-        self,
-        name: str,
-        account: str = contents.ACCOUNT,
-        region: str = contents.REGION,
-        *,
-        policy: str | Mapping[str, Any] | None = None,
-        pull_through: bool | None = None,
-        created: bool | None = None,
-    ) -> Repository:
-        """Change a repository, or make one: its resource policy; whether it is fed from upstream, and exists yet."""
-        repository = self.world.repository(name, account, region)
-        if policy is not None:
-            repository.policy = Policy.parse(policy, kind="resource")
-        if pull_through is not None:
-            repository.pull_through = pull_through
-        if created is not None:
-            repository.created = created
-        return repository
+            knobs.turn(self, name, value)
 
     def dead_end(self, kind: str) -> str:
         """HOST:PORT where nothing is: `refused`, `silent` (accepts, never a byte), `black-hole` (no SYN-ACK)."""
@@ -346,7 +314,3 @@ class Cloud(Clusters, Google):
         if mode not in MODES:
             raise ValueError(f"{mode!r} is none of {MODES}")
         self.authority.mode = mode
-
-
-def _role(role: str) -> str:
-    return role if role.startswith("arn:") else contents.role_arn(role)

@@ -30,7 +30,7 @@ class Request:
         host: the `Host` header without its port, lower case.
         port: the port the `Host` header names, if any.
         headers: names in lower case; repeated ones joined by a comma.
-        parameters: the decoded form or JSON document; for registries `repository` (`name` at Google's) and `reference`.
+        parameters: the decoded form or JSON document; for registries `repository` and `reference`.
         account: the registry account that the host (or the default) stands for.
         region: the region named by the host, the signature's scope or the default; None where nothing says it. For
             Google's registries, the location.

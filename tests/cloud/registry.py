@@ -6,12 +6,9 @@ Basic authentication with an issued password; then IAM decides each request for 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 from typing import TYPE_CHECKING
 
+from cloud import distribution
 from cloud.answers import Answer, Refused
 from cloud.hosts import partition_of, registry_host
 
@@ -22,9 +19,7 @@ if TYPE_CHECKING:
     from cloud.records import Request
     from cloud.world import Password, Repository, World
 
-_PATH = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
 _ACTIONS = {"manifest": "ecr:BatchGetImage", "blob": "ecr:GetDownloadUrlForLayer", "tags": "ecr:ListImages"}
-_OPERATIONS = {"manifests": "manifest", "blobs": "blob", "tags": "tags"}
 
 
 class Registry:
@@ -52,15 +47,7 @@ class Registry:
 
     def operation(self, request: Request) -> str | None:
         """`ping`, `manifest`, `blob`, `tags`, or `other` below /v2/."""
-        if request.path in {"/v2", "/v2/"}:
-            return "ping"
-        if not request.path.startswith("/v2/"):
-            return None
-        match = _PATH.fullmatch(request.path)
-        if match is None or request.method not in {"GET", "HEAD"}:
-            return "other"
-        request.parameters = {"repository": match["repository"], "reference": match["reference"]}
-        return _OPERATIONS[match["kind"]]
+        return distribution.operation(request)
 
     def answer(self, request: Request) -> Answer:
         """Serve one request of a pull."""
@@ -69,7 +56,7 @@ class Registry:
         if request.operation == "other":
             raise Refused("UNSUPPORTED")
         if request.operation == "ping":
-            return _answer(200, b"{}", {"Content-Type": "application/json"})
+            return distribution.answer(200, b"{}")
         principal = self.world.principal(password.session)
         repository = self._repository(request)
         for action in _needed(request.operation, repository):
@@ -81,27 +68,15 @@ class Registry:
                 f"with id '{request.account}'",
             )
         repository.created = True
-        return self._content(request, repository)
+        return distribution.content(request, repository.store)
 
     def refusal(self, request: Request, code: str, status: int, message: str) -> Answer:
         """An error of the distribution API; with 401 comes the challenge."""
-        body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-        headers = {"Content-Type": "application/json; charset=utf-8"}
-        if status == 401:
-            host = registry_host(str(request.account), str(request.region))
-            headers["Www-Authenticate"] = f'Basic realm="https://{host}/",service="ecr.amazonaws.com"'
-        answer = _answer(status, body, headers)
-        answer.code = code
-        return answer
+        host = registry_host(str(request.account), str(request.region))
+        return distribution.refusal(code, status, message, f'Basic realm="https://{host}/",service="ecr.amazonaws.com"')
 
     def _password(self, request: Request) -> Password:
-        scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
-            raise Refused("UNAUTHORIZED")
-        try:
-            user, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            raise Refused("UNAUTHORIZED") from None
+        user, secret = distribution.basic(request) or ("", "")
         password = self.world.passwords.get(secret)
         if user != "AWS" or password is None:
             raise Refused("UNAUTHORIZED")
@@ -129,23 +104,6 @@ class Registry:
                 "DENIED", f"User: {request.principal} is not authorized to perform: {action} on resource: {arn} {why}"
             )
 
-    def _content(self, request: Request, repository: Repository) -> Answer:
-        store, reference = repository.store, request.parameters["reference"]
-        if request.operation == "tags":
-            body = json.dumps({"name": repository.name, "tags": sorted(store.tags)}).encode()
-            return _answer(200, body, {"Content-Type": "application/json"})
-        if request.operation == "blob":
-            if reference not in store.blobs:
-                raise Refused("BLOB_UNKNOWN")
-            return _answer(200, store.blobs[reference], {
-                "Content-Type": "application/octet-stream", "Docker-Content-Digest": reference,
-            })  # fmt: skip
-        found = store.find(reference)
-        if found is None:
-            raise Refused("MANIFEST_UNKNOWN")
-        digest, media_type, body = found
-        return _answer(200, body, {"Content-Type": media_type, "Docker-Content-Digest": digest})
-
 
 def _needed(operation: str, repository: Repository | None) -> list[str]:
     """The actions that IAM must allow; a repository fed from upstream needs more until it has been filled."""
@@ -155,7 +113,3 @@ def _needed(operation: str, repository: Repository | None) -> list[str]:
         if not repository.created:
             actions.append("ecr:CreateRepository")
     return actions
-
-
-def _answer(status: int, body: bytes, headers: dict[str, str]) -> Answer:
-    return Answer(status, body, {"Docker-Distribution-Api-Version": "registry/2.0", **headers})

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloud.answers import Refused
+from cloud.hosts import partition_of
 
 if TYPE_CHECKING:
     from cloud.records import Request
@@ -61,7 +62,8 @@ def verified(world: World, request: Request, service: str, region: str | None, n
             f"Credential should be scoped to a valid region, not '{parsed.region}'.",
         )
     session = world.sessions.get(parsed.access_key)
-    if session is None or session.token != request.headers.get("x-amz-security-token"):
+    foreign = session is not None and session.partition != partition_of(parsed.region)
+    if session is None or foreign or session.token != request.headers.get("x-amz-security-token"):
         raise Refused("UnrecognizedClientException")
     if not {"host", "x-amz-date", "x-amz-security-token"} <= set(parsed.signed):
         raise Refused("InvalidSignatureException", "'Host' or an x-amz-* header must be a 'SignedHeader' in the AWS "

@@ -1,4 +1,4 @@
-"""AWS STS: AssumeRoleWithWebIdentity, and GetCallerIdentity to ask who one has become.
+"""AWS STS: AssumeRoleWithWebIdentity, AssumeRole for a second hop, GetCallerIdentity to ask who one has become.
 
 Sources: the STS API reference; `aws.md`, section 3.1, for codes and statuses. Two things are stricter than AWS on
 purpose: AssumeRoleWithWebIdentity is refused by GET (a token in a URL ends up in logs) and when signed (signing means
@@ -8,7 +8,6 @@ that the caller had credentials to sign with, which no caller here should).
 from __future__ import annotations
 
 import re
-import secrets
 import time
 import zlib
 from collections.abc import Mapping
@@ -21,23 +20,20 @@ from cloud.hosts import partition_of
 from cloud.iam import Policy, PolicyError
 from cloud.jwks import IssuerUnreachable, NoSuchKey, NotAToken, NotVerified, OtherIssuer, TokenFault, unverified, verify
 from cloud.sigv4 import verified
-from cloud.world import Session, random_id
+from cloud.sts_input import validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloud.iam import Principal
     from cloud.jwks import KeySets
     from cloud.records import Request
-    from cloud.world import Provider, Role, World
+    from cloud.world import Provider, Role, Session, World
 
 VERSION = "2011-06-15"
 NAMESPACE = f"https://sts.amazonaws.com/doc/{VERSION}/"
 ASSUME = "AssumeRoleWithWebIdentity"
-LONGEST_SESSION_S = 43200
-_PARAMETERS = {
-    "Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken", "Policy", "DurationSeconds",
-}  # fmt: skip
-_ROLE_ARN = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/[\x21-\x7e]+")
+LONGEST_CHAINED_S = 3600
 # Not allowed in XML 1.0, even escaped; a refusal quotes what it refuses.
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_READ = "A claim of the ID Token has a type that it can't have"
@@ -54,13 +50,11 @@ _FAULTS: Mapping[type[TokenFault], tuple[str, str | None]] = {
     ),
     NotVerified: ("InvalidIdentityToken", "The signature of the ID Token could not be verified"),
 }
-_POLICY_CHARACTERS = re.compile(r"[\x09\x0a\x0d\x20-\xff]+")
-
-# parameter -> (shortest, longest, pattern)
-_LIMITS = {
-    "RoleArn": (20, 2048, r"[\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd]+"),
-    "RoleSessionName": (2, 64, r"[\w+=,.@-]*"),
-    "WebIdentityToken": (4, 20000, None),
+# A signature's faults have other names here than in the JSON services; the rest is SignatureDoesNotMatch.
+_SIGNATURE_FAULTS = {
+    "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "ExpiredTokenException": "ExpiredToken",
 }
 
 
@@ -134,10 +128,15 @@ class Sts:
         """Carry out the action."""
         if request.operation == "none":
             raise Refused("MissingAction")
-        if request.operation not in {ASSUME, "GetCallerIdentity"} or request.parameters.get("Version") != VERSION:
+        action = {
+            ASSUME: self._assume,
+            "AssumeRole": self._assume_further,
+            "GetCallerIdentity": self._identity,
+        }.get(request.operation)
+        if action is None or request.parameters.get("Version") != VERSION:
             raise Refused("InvalidAction", f"Could not find operation {request.operation} for version "
                           f"{request.parameters.get('Version', 'NO_VERSION_SPECIFIED')}")  # fmt: skip
-        result = self._assume(request) if request.operation == ASSUME else self._identity(request)
+        result = action(request)
         rid = request_id()
         name = request.operation
 
@@ -162,7 +161,7 @@ class Sts:
         if "authorization" in request.headers or "X-Amz-Signature" in request.query:
             raise Refused("InvalidClientTokenId")
         parameters = request.parameters
-        duration_s = _validated(parameters)
+        duration_s = validated(ASSUME, parameters)
         policy_text = parameters.get("Policy")
         policy, packed = self._session_policy(policy_text)
         role = self.world.roles.get(parameters["RoleArn"])
@@ -171,36 +170,63 @@ class Sts:
             provider, claims = self._identify(parameters["WebIdentityToken"], account)
         except TokenFault as fault:
             raise Refused(*_FAULTS[type(fault)]) from fault
-        if request.region in self.world.disabled_regions:
-            raise Refused("RegionDisabledException", f"STS is not activated in this region for account:{account}")
+        self._check_region(request, parameters["RoleArn"])
         if role is None or not _trusted(role, provider, claims):
-            raise Refused("AccessDenied")
-        if request.region and partition_of(request.region) != role.partition:
             raise Refused("AccessDenied")
         if duration_s > role.max_session_s:
             raise Refused(
                 "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
             )
         audience = _audiences(claims)[0]
-        session = Session(
-            random_id("ASIA"), secrets.token_urlsafe(30), secrets.token_urlsafe(480), self._now() + duration_s,
-            role.arn, parameters["RoleSessionName"], policy, policy_text, claims["sub"], audience,
+        session = self.world.begin(
+            role, parameters["RoleSessionName"], self._now() + duration_s,
+            session_policy=policy, policy_text=policy_text, subject=claims["sub"], audience=audience,
         )  # fmt: skip
-        self.world.sessions[session.access_key] = session
         request.principal = session.arn
         result = {
-            "Credentials": {
-                "AccessKeyId": session.access_key,
-                "SecretAccessKey": session.secret_key,
-                "SessionToken": session.token,
-                "Expiration": timestamp(session.expires_s),
-            },
+            "Credentials": credentials(session),
             "SubjectFromWebIdentityToken": session.subject,
             "AssumedRoleUser": {"AssumedRoleId": f"{role.unique_id}:{session.name}", "Arn": session.arn},
             "Provider": provider.arn,
             "Audience": audience,
         }
         return result if policy is None else result | {"PackedPolicySize": packed}
+
+    def _assume_further(self, request: Request) -> dict[str, Any]:
+        """AssumeRole: a session takes a further role, for an hour at most."""
+        parameters = request.parameters
+        caller = self._caller(request)
+        duration_s = validated("AssumeRole", parameters)
+        policy_text = parameters.get("Policy")
+        policy, packed = self._session_policy(policy_text)
+        arn, name = parameters["RoleArn"], parameters["RoleSessionName"]
+        self._check_region(request, arn)
+        denied = f"User: {caller.session_arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+        role = self.world.roles.get(arn)
+        if role is None:
+            raise Refused("AccessDenied", denied)
+        context = {"sts:RoleSessionName": [name], "aws:PrincipalArn": [caller.role_arn]}
+        if "ExternalId" in parameters:
+            context["sts:ExternalId"] = [parameters["ExternalId"]]
+        if caller.refused("sts:AssumeRole", arn, role.trust, role.account, context=context, trust=True):
+            raise Refused("AccessDenied", denied)
+        if duration_s > min(LONGEST_CHAINED_S, role.max_session_s):
+            raise Refused("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles "
+                          "assumed by role chaining")  # fmt: skip
+        session = self.world.begin(role, name, self._now() + duration_s, session_policy=policy, policy_text=policy_text)
+        result: dict[str, Any] = {
+            "Credentials": credentials(session),
+            "AssumedRoleUser": {"AssumedRoleId": f"{role.unique_id}:{session.name}", "Arn": session.arn},
+        }
+        return result if policy is None else result | {"PackedPolicySize": packed}
+
+    def _check_region(self, request: Request, role_arn: str) -> None:
+        """Whether STS is active in the region that was asked, for the role's account and partition."""
+        _, partition, _, _, account, _ = role_arn.split(":", 5)
+        if request.region in self.world.disabled_regions:
+            raise Refused("RegionDisabledException", f"STS is not activated in this region for account:{account}")
+        if request.region and partition_of(request.region) != partition:
+            raise Refused("AccessDenied")
 
     def _session_policy(self, text: str | None) -> tuple[Policy | None, int]:
         """The session policy and how many per cent of the packed limit it takes."""
@@ -241,20 +267,33 @@ class Sts:
         return provider, claims
 
     def _identity(self, request: Request) -> dict[str, Any]:
-        names = {
-            "MissingAuthenticationTokenException": "MissingAuthenticationToken",
-            "UnrecognizedClientException": "InvalidClientTokenId",
-            "ExpiredTokenException": "ExpiredToken",
-        }
+        caller = self._caller(request)
+        role = self.world.roles[caller.role_arn]
+        name = caller.session_arn.rpartition("/")[2]
+        return {"Arn": caller.session_arn, "UserId": f"{role.unique_id}:{name}", "Account": role.account}
+
+    def _caller(self, request: Request) -> Principal:
+        """Who signed."""
         try:
             session = verified(self.world, request, "sts", request.region, self._now())
         except Refused as refused:
-            raise Refused(names.get(refused.code, "SignatureDoesNotMatch"), refused.message) from refused
+            code = _SIGNATURE_FAULTS.get(refused.code, "SignatureDoesNotMatch")
+            raise Refused(code, refused.message) from refused
         request.principal = session.arn
-        role = self.world.roles.get(session.role_arn)
-        if role is None:
+        caller = self.world.principal(session)
+        if caller is None:
             raise Refused("InvalidClientTokenId")
-        return {"Arn": session.arn, "UserId": f"{role.unique_id}:{session.name}", "Account": role.account}
+        return caller
+
+
+def credentials(session: Session) -> dict[str, str]:
+    """A session's credentials, as STS shows them."""
+    return {
+        "AccessKeyId": session.access_key,
+        "SecretAccessKey": session.secret_key,
+        "SessionToken": session.token,
+        "Expiration": timestamp(session.expires_s),
+    }
 
 
 def _headers(rid: str) -> dict[str, str]:
@@ -273,50 +312,3 @@ def _trusted(role: Role, provider: Provider, claims: Mapping[str, Any]) -> bool:
     context = {f"{host}:aud": _audiences(claims), f"{host}:sub": [str(claims["sub"])]}
     naming = [s for s in role.trust.statements if provider.arn in s.principals.get("Federated", [])]
     return Policy(tuple(naming)).says(f"sts:{ASSUME}", "*", context) == "Allow"
-
-
-def _validated(parameters: Mapping[str, str]) -> int:
-    """Check the parameters' limits; the duration in seconds.
-
-    Raises:
-        Refused: ValidationError, naming every parameter that fails, as STS does.
-    """
-    failures = [f"{name} is not a parameter that the local cloud knows" for name in set(parameters) - _PARAMETERS]
-    for name, (shortest, longest, pattern) in _LIMITS.items():
-        failures += _failures(name, parameters.get(name), shortest, longest, pattern)
-    if "Policy" in parameters:
-        failures += _failures("Policy", parameters["Policy"], 1, 2048, _POLICY_CHARACTERS.pattern)
-    duration = parameters.get("DurationSeconds", "3600")
-    if not re.fullmatch(r"[0-9]{1,9}", duration):
-        raise Refused("MalformedInput", "DurationSeconds is not a number")
-    if int(duration) < 900:
-        failures.append(f"{_value('DurationSeconds', duration)}: Member must have value greater than or equal to 900")
-    if int(duration) > LONGEST_SESSION_S:
-        failures.append(
-            f"{_value('DurationSeconds', duration)}: Member must have value less than or equal to {LONGEST_SESSION_S}"
-        )
-    if failures:
-        plural = "s" if len(failures) > 1 else ""
-        raise Refused("ValidationError", f"{len(failures)} validation error{plural} detected: " + "; ".join(failures))
-    if not _ROLE_ARN.fullmatch(parameters["RoleArn"]):
-        raise Refused("ValidationError", f"{parameters['RoleArn']} is invalid")
-    return int(duration)
-
-
-def _value(name: str, value: str) -> str:
-    return f"Value '{value}' at '{name[0].lower()}{name[1:]}' failed to satisfy constraint"
-
-
-def _failures(name: str, value: str | None, shortest: int, longest: int, pattern: str | None) -> list[str]:
-    if value is None:
-        return [f"Value null at '{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must not be null"]
-    # What a token is worth does not belong in an error, and STS does not show it either.
-    shown = _value(name, "***" if name == "WebIdentityToken" else value)
-    failures = []
-    if len(value) < shortest:
-        failures.append(f"{shown}: Member must have length greater than or equal to {shortest}")
-    if len(value) > longest:
-        failures.append(f"{shown}: Member must have length less than or equal to {longest}")
-    if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
-        failures.append(f"{shown}: Member must satisfy regular expression pattern: {pattern}")
-    return failures

@@ -23,9 +23,16 @@ ACCOUNT = "111122223333"
 REGION = "us-west-2"
 AUDIENCE = "pull.ecr.prod-1"
 TEAMS = ("team-a", "team-b")
-REPOSITORIES = ("team-a/app", "team-a/other", "team-b/app", "shared/base")
+REPOSITORIES = ("team-a/app", "team-a/other", "team-b/app", "shared/base", "system/pause")
+PUBLIC_REPOSITORIES = ("docker/library/busybox",)
+FURTHER_ACCOUNT = "999988887777"
+CHINA_ACCOUNT = "222233334444"
+CHINA_REGION = "cn-north-1"
 TAGS = ("v1", "latest")
 INDEX_TAG = "multi"
+# The instance's role, and the services of AWS that assume roles for nodes, tasks and pods.
+NODE_ROLE = "node-prod-1"
+EC2, ECS, EKS = "ec2.amazonaws.com", "ecs-tasks.amazonaws.com", "pods.eks.amazonaws.com"
 _UPPER = string.ascii_uppercase + "234567"
 
 
@@ -71,7 +78,7 @@ class Role:
 
 @dataclass
 class Session:
-    """What STS issued: one role session."""
+    """What STS issued, or a metadata server: one role session."""
 
     access_key: str
     secret_key: str
@@ -79,10 +86,15 @@ class Session:
     expires_s: float
     role_arn: str
     name: str
-    session_policy: Policy | None
-    policy_text: str | None
-    subject: str
-    audience: str
+    session_policy: Policy | None = None
+    policy_text: str | None = None
+    subject: str = ""
+    audience: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The partition it is good in; credentials do not cross partitions."""
+        return self.role_arn.split(":")[1]
 
     @property
     def arn(self) -> str:
@@ -160,6 +172,24 @@ def pull_document(*prefixes: str, account: str = ACCOUNT, region: str = REGION) 
     }
 
 
+PUBLIC_STATEMENT: dict[str, Any] = {
+    "Effect": "Allow",
+    "Action": ["ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"],
+    "Resource": "*",
+}
+
+
+def assume_document(principal: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A trust policy for those who assume the role by AWS credentials: roles, accounts, services."""
+    statement = {"Effect": "Allow", "Principal": dict(principal), "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def with_statements(document: Mapping[str, Any], *statements: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy with further statements."""
+    return {**document, "Statement": [*document["Statement"], *statements]}
+
+
 class World:
     """The contents. Changes to one table are atomic; readers take what they find."""
 
@@ -171,6 +201,8 @@ class World:
         self.repositories: dict[tuple[str, str, str], Repository] = {}
         self.sessions: dict[str, Session] = {}
         self.passwords: dict[str, Password] = {}
+        self.public_passwords: dict[str, Password] = {}
+        self.public_repositories: dict[str, Store] = {}
         self.disabled_regions: set[str] = set()
         self.aliases: dict[str, tuple[str, str]] = {}
 
@@ -210,6 +242,25 @@ class World:
         with self.lock:
             return self.repositories.setdefault((account, region, name), Repository(account, region, name))
 
+    def public_repository(self, name: str) -> Store:
+        """The repository of ECR Public, made when it is not there."""
+        with self.lock:
+            return self.public_repositories.setdefault(name, Store())
+
+    def begin(self, role: Role, name: str, expires_s: float, **details: Any) -> Session:
+        """Begin a session of `role`, with keys of its own; `details` are the session's further fields."""
+        session = Session(
+            random_id("ASIA"),
+            secrets.token_urlsafe(30),
+            secrets.token_urlsafe(480),
+            expires_s,
+            role.arn,
+            name,
+            **details,
+        )
+        self.sessions[session.access_key] = session
+        return session
+
     def principal(self, session: Session) -> Principal | None:
         """The session as policies see it now; None when its role is gone."""
         role = self.roles.get(session.role_arn)
@@ -218,19 +269,53 @@ class World:
         return Principal(role.account, role.arn, session.arn, role.policy, session.session_policy)
 
     def furnish(self, issuer: str) -> None:
-        """Make the default world: one account, a role a team, four repositories."""
+        """Make the default world: see the package's docstring."""
         provider = self.set_provider(issuer, [AUDIENCE], ACCOUNT)
         for team in TEAMS:
+            hop = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arn("pull-*", FURTHER_ACCOUNT)}
             self.set_role(
                 role_arn(f"pull-{team}"),
                 trust_document(issuer, provider.arn, AUDIENCE, f"system:serviceaccount:{team}:*"),
-                pull_document(f"{team}/", "shared/"),
+                with_statements(pull_document(f"{team}/", "shared/"), hop),
             )
+        self.set_role(
+            role_arn("pull-public"),
+            trust_document(issuer, provider.arn, AUDIENCE, "system:serviceaccount:*:*"),
+            {"Version": "2012-10-17", "Statement": [PUBLIC_STATEMENT]},
+        )
+        self.set_role(
+            role_arn(NODE_ROLE),
+            assume_document({"Service": [EC2, ECS, EKS]}),
+            with_statements(pull_document("system/"), PUBLIC_STATEMENT),
+        )
+        self._furnish_further(issuer)
         for name in REPOSITORIES:
-            store = self.repository(name).store
+            self._fill(self.repository(name))
+        for name in PUBLIC_REPOSITORIES:
             for tag in TAGS:
-                store.push(name, tag)
-            store.push_index(name, INDEX_TAG)
+                self.public_repository(name).push(name, tag)
+
+    def _furnish_further(self, issuer: str) -> None:
+        """A second account, reached by a second hop; and one in another partition."""
+        self.set_role(
+            role_arn("pull-shared", FURTHER_ACCOUNT),
+            assume_document({"AWS": [role_arn(f"pull-{team}") for team in TEAMS]}),
+            pull_document("shared/", account=FURTHER_ACCOUNT),
+        )
+        self._fill(self.repository("shared/base", FURTHER_ACCOUNT))
+        provider = self.set_provider(issuer, [AUDIENCE], CHINA_ACCOUNT, "aws-cn")
+        self.set_role(
+            role_arn("pull-team-a", CHINA_ACCOUNT, "aws-cn"),
+            trust_document(issuer, provider.arn, AUDIENCE, "system:serviceaccount:team-a:*"),
+            pull_document("team-a/", account=CHINA_ACCOUNT, region=CHINA_REGION),
+        )
+        self._fill(self.repository("team-a/app", CHINA_ACCOUNT, CHINA_REGION))
+
+    @staticmethod
+    def _fill(repository: Repository) -> None:
+        for tag in TAGS:
+            repository.store.push(repository.name, tag)
+        repository.store.push_index(repository.name, INDEX_TAG)
 
 
 def role_arn(name: str, account: str = ACCOUNT, partition: str = "aws") -> str:

@@ -105,7 +105,7 @@ def test_what_was_sent_is_recorded(cloud: Cloud) -> None:
 
 def test_what_is_no_service_is_recorded_too(cloud: Cloud) -> None:
     """A request that nobody serves is a 404 and stands in the journal, and so does one for a foreign host."""
-    assert request(cloud.endpoints.sts + "/latest/meta-data").status == 404
+    assert request(cloud.endpoints.sts + "/elastic").status == 404
     assert cloud.last().where == "unknown.unknown"
     assert request(cloud.endpoints.sts + "/v2/", headers={"Host": "registry.example.test"}).status == 200
     assert cloud.last().where == "elsewhere.GET"
@@ -277,7 +277,7 @@ FORM = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15"
     ("form", "code", "status"),
     [
         ("Action=AssumeRoleWithWebIdentity", "InvalidAction", 400),
-        ("Action=AssumeRole&Version=2011-06-15", "InvalidAction", 400),
+        ("Action=AssumeRoot&Version=2011-06-15", "InvalidAction", 400),
         ("Version=2011-06-15", "MissingAction", 400),
         (FORM, "ValidationError", 400),
         (FORM + "&DurationSeconds=1h", "MalformedInput", 400),

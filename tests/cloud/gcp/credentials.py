@@ -93,7 +93,7 @@ class IamCredentials:
     def _caller(self, request: Request) -> AccessToken:
         """Who asks; the bearer of a token whose scope is wide enough."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        caller = self.world.identity(token, self._now()) if scheme.lower() == "bearer" else None
+        caller = self.world.access(token, self._now()) if scheme.lower() == "bearer" else None
         if caller is None:
             raise Refused("UNAUTHENTICATED")
         request.principal = caller.identity.name

@@ -174,16 +174,20 @@ class GoogleWorld:
         self.tokens[token.token] = token
         return token
 
-    def identity(self, token: str, now_s: float) -> AccessToken | None:
-        """Whom a bearer token stands for; None when it is unknown or expired, or its pool or account is no more."""
+    def access(self, token: str, now_s: float) -> AccessToken | None:
+        """What a bearer token is; None when it is unknown, has expired or does not count any more."""
         found = self.tokens.get(token)
-        if found is None or now_s >= found.expires_s:
-            return None
-        pool = found.identity.pool
-        if pool is not None:
-            return found if pool in self.pools and self.pools[pool].alive else None
-        account = self.accounts.get(found.identity.name.partition(":")[2])
-        return found if account is not None and not account.disabled else None
+        return found if found is not None and now_s < found.expires_s and self.counts(found) else None
+
+    def counts(self, access: AccessToken | None) -> bool:
+        """Whether the pool or the account behind a token is there and enabled; nobody always is."""
+        if access is None:
+            return True
+        if access.identity.pool is not None:
+            pool = self.pools.get(access.identity.pool)
+            return pool is not None and pool.alive
+        account = self.accounts.get(access.identity.name.partition(":")[2])
+        return account is not None and not account.disabled
 
     def set_pool(self, name: str, *, disabled: bool | None = None, deleted: bool | None = None) -> Pool:
         """Make a pool, or change one."""
