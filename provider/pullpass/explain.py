@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pullpass.pipeline import Deps, Found
 
 
+# What `code` says of an answer that only the migration mode gives.
+WOULD_REFUSE = "would-refuse"
+
+
 def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
     """What `pipeline.serve` would do with this request, without asking the cloud.
 
@@ -22,8 +26,9 @@ def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
 
     Returns:
         The exit status of the verdict, and the document of `--json`: `verdict` (`issue`, `anonymous`, `refuse`),
-        `code`, `message`, `hint`, `subject`, `target`, `grant`, `identity`, `opens`, `key`, `steps`, `calls`. What was
-        not reached is null. It holds no secret.
+        `code` (of a refusal; `would-refuse` for an answer that only the migration mode gives), `message`, `hint`,
+        `subject`, `target`, `grant`, `identity`, `opens`, `key`, `notes`, `steps`, `calls`. What was not reached is
+        null. It holds no secret.
     """
     found = pipeline.Found()
     failure = None
@@ -39,11 +44,11 @@ def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
 
 def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
     decision, plan, target = found.decision, found.plan, found.target
-    anonymous = decision is not None and decision.identity == policy.ANONYMOUS
-    verdict = "refuse" if failure else "anonymous" if anonymous else "issue"
+    code = failure.code if failure else WOULD_REFUSE if decision and decision.would_refuse else None
+    verdict = "refuse" if failure else "issue" if plan else "anonymous"
     return {
         "verdict": verdict,
-        "code": failure.code if failure else None,
+        "code": code,
         "message": failure.what if failure else None,
         "hint": failure.hint if failure else None,
         "image": found.request.image if found.request else None,
@@ -53,6 +58,7 @@ def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
         "identity": decision.identity if decision else None,
         "opens": plan.opens if plan else None,
         "key": plan.key if plan else None,
+        "notes": _notes(found),
         "steps": _steps(found, failure),
         "calls": [call._asdict() for call in plan.calls] if plan and not failure else [],
     }
@@ -63,6 +69,19 @@ def _subject(subject: Subject) -> dict[str, Any]:
     document["audiences"] = list(subject.audiences)
     document["expires"] = datetime.fromtimestamp(document.pop("expires_s"), UTC).isoformat().replace("+00:00", "Z")
     return document
+
+
+def _notes(found: Found) -> list[str]:
+    """What an operator must know about an answer besides what it opens."""
+    if found.plan is None or found.decision is None or found.decision.identity != policy.NODE:
+        return []
+    recorded = (
+        "the kubelet records it under the service account, though it is the node's"
+        if found.subject
+        else "the kubelet records it as node-wide: afterwards every pod of the node may use the image"
+    )
+    scoped = "" if found.decision.via else ", and it is not limited to the repository"
+    return [f"the credential is the node's own{scoped}", recorded]
 
 
 def _steps(found: Found, failure: PullpassError | None) -> list[dict[str, str]]:
@@ -112,14 +131,17 @@ def _target(found: Found) -> str:
 
 
 def _decision(found: Found) -> str:
-    return f"grant {found.decision.grant!r} gives {found.decision.identity}" if found.decision else ""
+    if found.decision is None:
+        return ""
+    if found.decision.would_refuse:
+        return f'would-refuse: no grant matches, and policy.unmatched = "node" gives {found.decision.identity}'
+    return f"grant {found.decision.grant!r} gives {found.decision.identity}"
 
 
 def _plan(found: Found) -> str:
     if found.plan:
         return f"opens {found.plan.opens}"
-    anonymous = found.decision and found.decision.identity == policy.ANONYMOUS
-    return "nothing is sent: the image is answered without a credential" if anonymous else ""
+    return "nothing is sent: the image is answered without a credential" if found.planned else ""
 
 
 def _verified(found: Found) -> str:
@@ -152,8 +174,10 @@ def text(document: dict[str, Any]) -> str:
     lines += [f"  {name:<15} {document[name]}" for name in found]
     for call in document["calls"]:
         lines.append(f"  would send      {call['action']} to {call['url']}: {call['summary']}")
-    if document["code"]:
-        lines += [f"verdict: refuse ({document['code']}): {document['message']}", f"next: {document['hint']}"]
-    else:
-        lines.append(f"verdict: {document['verdict']}")
+    lines += [f"  note            {note}" for note in document["notes"]]
+    code = f" ({document['code']})" if document["code"] else ""
+    message = f": {document['message']}" if document["message"] else ""
+    lines.append(f"verdict: {document['verdict']}{code}{message}")
+    if document["hint"]:
+        lines.append(f"next: {document['hint']}")
     return "".join(escape(line) + "\n" for line in lines)

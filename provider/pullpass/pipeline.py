@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from pullpass.request import Request
 
 
+# How long the kubelet keeps an answer for a public image whose password could not be had.
+PUBLIC_RETRY_S = 60
+
+
 class Deps(NamedTuple):
     """What a run needs from the world.
 
@@ -59,6 +63,8 @@ class Answer(NamedTuple):
 class Found:
     """What the steps of one run have found so far; None where a step was not reached.
 
+    `plan` is None as well when nothing is to be sent (`planned` tells the two apart): an answer without a credential.
+
     It is filled as the run goes, so that `explain` can show how far a refused request came.
     """
 
@@ -70,6 +76,7 @@ class Found:
         self.target: Target | None = None
         self.decision: Decision | None = None
         self.plan: Plan | None = None
+        self.planned = False
         self.verified = False
 
 
@@ -106,12 +113,25 @@ def _respond(raw: bytes, deps: Deps) -> bytes:
     found = Found()
     decide(raw, deps, found)
     assert found.config is not None and found.target is not None  # noqa: S101, PT018 - `decide` found them
-    approval = found.config.approval
+    recheck_s = int(found.config.approval.recheck_s)
     if found.plan is None:
-        return request.render(found.target, None, int(approval.recheck_s))
+        return request.render(found.target, None, recheck_s)
     deadline = Deadline(deps.clock, found.config.node.deadline_s, started_s)
-    validated_s = deps.clock.now_s()
     verify(found, deps)
+    try:
+        credential, cache_s = _obtain(found, deps, deadline)
+    except PullpassError as error:
+        if not _is_public(found, error):
+            raise
+        return request.render(found.target, None, min(recheck_s, PUBLIC_RETRY_S))
+    return request.render(found.target, credential, cache_s)
+
+
+def _obtain(found: Found, deps: Deps, deadline: Deadline) -> tuple[Credential, int]:
+    """A fresh credential, and for how many seconds the kubelet may keep the answer."""
+    assert found.config is not None  # noqa: S101 - `decide` found it
+    approval = found.config.approval
+    validated_s = deps.clock.now_s()
     credential = _exchange(found, deps, deadline)
     now_s = deps.clock.now_s()
     if credential.life_ends_s - now_s < approval.min_life_s:
@@ -121,8 +141,16 @@ def _respond(raw: bytes, deps: Deps) -> bytes:
             f"and approval.min_life is {approval.min_life_s:g}s",
         )
     expires_s = min(credential.life_ends_s, validated_s + approval.max_age_s)
-    cache_s = max(0, int(min(approval.recheck_s, expires_s - approval.margin_s - now_s)))
-    return request.render(found.target, credential, cache_s)
+    return credential, max(0, int(min(approval.recheck_s, expires_s - approval.margin_s - now_s)))
+
+
+def _is_public(found: Found, error: PullpassError) -> bool:
+    """Whether an error of the cloud costs only the higher limits of a known user: ECR Public's images are public.
+
+    Answering without a credential is right there alone: elsewhere it would be kept by the kubelet and hide the reason.
+    """
+    from_cloud = error.upstream or error.code == "public-partition"
+    return bool(found.target and found.target.kind == registry.ECR_PUBLIC and from_cloud)
 
 
 def decide(raw: bytes, deps: Deps, found: Found) -> None:
@@ -141,7 +169,12 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
         identity.check_audience(found.subject, audience(found.target, config))
     found.decision = policy.decide(found.subject, found.request.annotations, found.target, config)
     if found.decision.identity != policy.ANONYMOUS:
-        found.plan = plan.make(found.subject, found.target, found.decision, config)
+        try:
+            found.plan = plan.make(found.subject, found.target, found.decision, config)
+        except PullpassError as error:
+            if not _is_public(found, error):
+                raise
+    found.planned = True
 
 
 def audience(target: Target, config: Config) -> str:
@@ -174,7 +207,7 @@ def verify(found: Found, deps: Deps) -> None:
 
 
 def _exchange(found: Found, deps: Deps, deadline: Deadline) -> Credential:
-    assert found.plan is not None and found.request is not None and found.request.token is not None  # noqa: S101, PT018
+    assert found.plan is not None and found.request is not None  # noqa: S101, PT018 - `decide` found them
     exchanger = deps.load(found.plan.kind)
     credential = exchanger(found.plan, found.request.token, deadline, deps.clock)
     request.check_echo(credential, found.request.token)

@@ -8,6 +8,8 @@ Rules:
 * An annotation is written by whoever owns the namespace. Of the keys that a grant lists, the first one present chooses,
   and only among the identities that the grant's `allow` names; `node`, `anonymous` and `refuse` are the operator's
   words and can't be chosen.
+* Where `policy.unmatched` is `node`, a request that no grant matches gets what the cloud's stock plugin would give it:
+  the node's own identity. A grant that refuses still refuses.
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ class Decision(NamedTuple):
         identity: a role ARN, a Google service account's e-mail, `PRINCIPAL`, `NODE` or `ANONYMOUS`.
         via: the ARN of a second hop, or "".
         pull_through: whether the registry's pull-through-cache actions are asked for as well.
+        would_refuse: no grant matched, and only the migration mode (`policy.unmatched = "node"`) said yes.
     """
 
     grant: str
     identity: str
     via: str
     pull_through: bool
+    would_refuse: bool = False
 
 
 def decide(subject: Subject | None, annotations: dict[str, str], target: Target, config: Config) -> Decision:
@@ -61,9 +65,7 @@ def decide(subject: Subject | None, annotations: dict[str, str], target: Target,
         if _matches(grant, subject, target):
             return _apply(grant, subject, annotations, target, config)
     if config.unmatched == NODE:
-        raise PullpassError(
-            "not-available", f'no grant matches {_who(subject)} and {_image(target)}, and policy.unmatched = "node"'
-        )
+        return Decision("", NODE, "", pull_through=False, would_refuse=True)
     if subject is None:
         hint = "a request without a token (a static pod) is answered only by a grant with node = true for this image"
         raise PullpassError("no-grant", f"no grant matches a request without a token for {_image(target)}", hint)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     "verdict", "code", "message", "hint", "image", "subject", "target",
-    "grant", "identity", "opens", "key", "steps", "calls",
+    "grant", "identity", "opens", "key", "notes", "steps", "calls",
 }  # fmt: skip
 
 
@@ -106,12 +106,48 @@ def test_an_anonymous_answer() -> None:
     assert "nothing is sent" in document["steps"][5]["detail"]
 
 
-def test_what_is_not_available_yet_is_decided_and_refused() -> None:
-    """The grant and its identity are shown even where this version can't exchange them."""
-    for grant in (make_grant(identity="node"), make_grant(via=ROLE)):
-        status, document = run(make_request(make_token()), make_config(grant))
-        assert (status, document["code"]) == (3, "not-available")
-        assert document["identity"] == grant.identity
+def test_the_nodes_identity_is_said_to_be_wider() -> None:
+    """With and without a token, the notes say whose credential it is, what it opens, and how the kubelet records it."""
+    under_account = run(make_request(make_token()), make_config(make_grant(identity="node")))[1]
+    assert (under_account["verdict"], under_account["identity"]) == ("issue", "node")
+    assert "not limited to the repository" in under_account["notes"][0]
+    assert "under the service account" in under_account["notes"][1]
+    static = run(make_request(), make_config(make_grant(node=True, service_accounts=(), identity="node")))[1]
+    assert static["opens"] == "ecr:aws:111122223333:us-west-2"
+    assert "every pod of the node" in static["notes"][1]
+    text = explain.text(static)
+    assert all(f"  note            {note}\n" in text for note in static["notes"])
+
+
+def test_a_second_hop_is_limited_to_the_repository() -> None:
+    """The notes of a hop from the node's identity claim no more than is true, and a plain role needs none."""
+    hop = run(make_request(make_token()), make_config(make_grant(identity="node", via=ROLE)))[1]
+    assert "not limited" not in hop["notes"][0]
+    assert run(make_request(make_token()))[1]["notes"] == []
+
+
+@pytest.mark.parametrize("token", [True, False])
+def test_the_migration_mode_says_what_would_be_refused(token: bool) -> None:
+    """`would-refuse` is the code of an answer that no grant gives, and the exit status is that of an answer."""
+    raw = make_request(make_token() if token else None, f"{HOST}/team-b/app")
+    status, document = run(raw, make_config(unmatched="node"))
+    assert (status, document["verdict"], document["code"]) == (0, "issue", "would-refuse")
+    assert (document["grant"], document["identity"]) == ("", "node")
+    assert "would-refuse: no grant matches" in document["steps"][4]["detail"]
+    assert explain.text(document).splitlines()[-1] == "verdict: issue (would-refuse)"
+
+
+def test_the_migration_mode_opens_no_foreign_host() -> None:
+    """A host that is not ours is refused all the same."""
+    status, document = run(make_request(make_token(), "evil.example/x"), make_config(unmatched="node"))
+    assert (status, document["code"]) == (3, "registry-unknown")
+
+
+def test_a_public_image_of_another_partition_is_anonymous() -> None:
+    """A role outside partition `aws` has no password for ECR Public, so nothing would be sent."""
+    grant = make_grant(images=("public.ecr.aws/**",), identity="arn:aws-cn:iam::111122223333:role/pull")
+    status, document = run(make_request(make_token(), "public.ecr.aws/docker/library/busybox"), make_config(grant))
+    assert (status, document["verdict"], document["calls"]) == (0, "anonymous", [])
 
 
 def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:

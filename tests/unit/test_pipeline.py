@@ -202,6 +202,34 @@ def test_the_clouds_refusal_is_passed_on() -> None:
     assert answer.stderr.startswith(b"pullpass: deadline-exceeded: STS did not answer; ")
 
 
+PUBLIC_IMAGE = "public.ecr.aws/docker/library/busybox"
+
+
+def public_run(failure: Exception | None, **approval: float) -> Run:
+    """A run whose grant is for ECR Public; the plan is a fake, so that only the pipeline is looked at."""
+    config = make_config(make_grant(images=("public.ecr.aws/**",)))
+    run = Run(config._replace(approval=config.approval._replace(**approval)))
+    run.cloud.failure = failure
+    return run
+
+
+@pytest.mark.parametrize("code", ["aws-sts-denied", "aws-token-expired", "cloud-unreachable", "cloud-answer"])
+def test_a_public_image_does_not_fail_with_the_cloud(code: str) -> None:
+    """Whatever the cloud says, ECR Public's images can be pulled without a password; the kubelet asks again soon."""
+    response = public_run(PullpassError(code, "made up")).answer(make_request(make_token(), PUBLIC_IMAGE))
+    assert not response.get("auth")
+    assert response["cacheDuration"] == "60s"
+    again = public_run(PullpassError(code, "made up"), recheck_s=20.0)
+    assert again.answer(make_request(make_token(), PUBLIC_IMAGE))["cacheDuration"] == "20s"
+
+
+def test_what_is_not_the_clouds_fails_for_a_public_image_too() -> None:
+    """A defect, and a token that is at fault here, are no reason to answer."""
+    assert public_run(ValueError("x")).serve(make_request(make_token(), PUBLIC_IMAGE)).status == 6
+    late = make_request(make_token(make_claims(life_s=-1)), PUBLIC_IMAGE)
+    assert public_run(None).serve(late).status == 3
+
+
 def test_a_defect_shows_its_place_and_no_values() -> None:
     """A bug's message may quote a secret, so only its type and place are told."""
     run = Run()

@@ -119,13 +119,20 @@ def test_the_nodes_identity_can_be_given_to_service_accounts() -> None:
     assert decide(make_grant(identity="node")).identity == policy.NODE
 
 
-def test_the_migration_mode_is_refused_as_not_available() -> None:
-    """`policy.unmatched = "node"` is understood, and said not to be there yet."""
-    error = refusal(subject=make_subject(namespace="other"), config={"unmatched": "node"})
-    assert error.code == "not-available"
-    assert "other/web" in error.what
-    assert "without a token" in refusal(subject=None, config={"unmatched": "node"}).what
-    assert decide(make_grant()).identity == ROLE
+def test_the_migration_mode_gives_the_node_what_no_grant_matches() -> None:
+    """With `policy.unmatched = "node"` what would be refused gets the node's identity, and says so."""
+    for subject in (make_subject(namespace="other"), None):
+        config = make_config(unmatched="node")
+        decision = policy.decide(subject, {}, make_target(), config)
+        assert decision == Decision("", policy.NODE, "", pull_through=False, would_refuse=True)
+    assert not policy.decide(make_subject(), {}, make_target(), make_config(unmatched="node")).would_refuse
+
+
+def test_the_migration_mode_overrides_no_refusal() -> None:
+    """A grant that refuses, or whose annotation is missing, is not turned into the node's identity."""
+    exception = make_grant(identity="refuse")
+    assert refusal(exception, config={"unmatched": "node"}).code == "refused-by-grant"
+    assert refusal(annotated(), config={"unmatched": "node"}).code == "annotation-missing"
 
 
 def annotated(*keys: str, allow: tuple[str, ...] = ("arn:aws:iam::111122223333:role/pull/{namespace}/*",)) -> Any:
