@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloud import role_arn
+from cloud.world import FURTHER_ACCOUNT
 from factories import make_config, make_ecr, make_subject, make_target
-from pullpass import exchange
+from pullpass import exchange, registry
 from pullpass.clock import Deadline, SystemClock
+from pullpass.config import Node
 from pullpass.errors import PullpassError
 from pullpass.exchange import aws, plan_aws
 from pullpass.policy import Decision
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
     from pullpass.exchange.plan_aws import AwsPlan
 
 ROLE = role_arn("pull-team-a")
+VIA = role_arn("pull-shared", FURTHER_ACCOUNT)
+# What is asked for by a second hop: a repository of the further account.
+SHARED: dict[str, Any] = {"via": VIA, "account": FURTHER_ACCOUNT, "repository": "shared/base"}
+PUBLIC: dict[str, Any] = {
+    **registry.match("public.ecr.aws/docker/library/busybox")._asdict(),
+    "identity": role_arn("pull-public"),
+}
 # As long as no server hangs, nothing waits for it.
 LONG_S = 30.0
 # For servers that never answer.
@@ -48,24 +57,28 @@ class ImpatientClock(SystemClock):
         self.between()
 
 
-def make_plan(cloud: Cloud, *, tls: bool = False, **fields: Any) -> AwsPlan:
+def make_plan(cloud: Cloud, *, tls: bool = False, token: bool = True, **fields: Any) -> AwsPlan:
     """The plan for team-a/web and its image at the local cloud.
 
     Args:
         cloud: whose endpoints are configured.
         tls: over TLS, trusting the cloud's CA.
-        fields: of [ecr], of the target, of the decision, or `namespace` and `ca_bundle`.
+        token: whether there is a subject.
+        fields: of [ecr], of the target, of the decision, of [node], or `namespace`.
     """
     at = cloud.endpoints
-    section = {"sts_endpoint": at.sts_tls if tls else at.sts, "ecr_endpoint": at.ecr_tls if tls else at.ecr}
+    section = {"sts_endpoint": at.sts, "ecr_endpoint": at.ecr, "ecr_public_endpoint": at.ecr_public}
+    if tls:
+        section = {"sts_endpoint": at.sts_tls, "ecr_endpoint": at.ecr_tls, "ecr_public_endpoint": at.ecr_public_tls}
     section |= {name: fields.pop(name) for name in list(fields) if name in make_ecr()._fields}
-    ca_bundle = fields.pop("ca_bundle", at.ca_file if tls else "")
-    subject = make_subject(namespace=fields.pop("namespace", "team-a"))
+    node: dict[str, Any] = {"ca_bundle": at.ca_file if tls else "", "aws_metadata": at.imds}
+    node |= {name: fields.pop(name) for name in list(fields) if name in Node._fields}
+    subject = make_subject(namespace=fields.pop("namespace", "team-a")) if token else None
     target = make_target(**{name: fields.pop(name) for name in list(fields) if name in make_target()._fields})
     decision = Decision("team images", ROLE, "", pull_through=False)._replace(**fields)
     ecr = make_ecr(**section)
     config = make_config(ecr=ecr)
-    config = config._replace(node=config.node._replace(ca_bundle=ca_bundle))
+    config = config._replace(node=config.node._replace(**node))
     return plan_aws.make(subject, target, decision, config, ecr)
 
 
@@ -77,13 +90,14 @@ def run(
     deadline_s: float = LONG_S,
     clock: ImpatientClock | None = None,
 ) -> Credential:
-    """Exchange a token of team-a/web, with the shortest waits there are."""
+    """Exchange a token of team-a/web, or "" for none, with the shortest waits there are."""
     clock = clock or ImpatientClock()
     token = cloud.mint_token() if token is None else token
-    exchanger = exchange.load("ecr")
+    planned = planned or make_plan(cloud)
+    exchanger = exchange.load(planned.kind)
     assert exchanger is aws.exchange
     deadline = Deadline(clock, deadline_s)
-    return aws.exchange(planned or make_plan(cloud), Secret(token), deadline, clock, jitter=lambda: 0.0)
+    return aws.exchange(planned, Secret(token) if token else None, deadline, clock, jitter=lambda: 0.0)
 
 
 def refused(
@@ -113,4 +127,4 @@ def secrets_of(cloud: Cloud, token: str) -> list[str]:
     found = [part for part in (token, *token.split(".")) if part]
     for session in cloud.world.sessions.values():
         found += [session.secret_key, session.token]
-    return [*found, *cloud.world.passwords]
+    return [*found, *cloud.world.passwords, *cloud.world.public_passwords]

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -90,7 +91,8 @@ def session(
     if authorization:
         service.secrets.append(authorization)
         headers["Authorization"] = authorization.reveal()
-    document = service.document(service.ask("GET", url, headers))
+    codes = {400: "aws-metadata-denied", 404: "aws-node-role"}  # so say ECS and the agent of EKS
+    document = service.document(service.ask("GET", url, headers, codes))
     arn = document.get("RoleArn")  # of ECS
     return service.keys(document, str(arn) if aws_answers.is_word(arn) else "")
 
@@ -106,9 +108,10 @@ def container(environment: Mapping[str, str]) -> tuple[str, Secret | None]:
     if not url:
         return "", None
     name = RELATIVE_URI if relative else FULL_URI
+    usable = relative[:1] in ("", "/")  # anything else would go on with the address
     try:
         parts = urlsplit(url)
-        usable = parts.scheme == "http" and is_metadata_host(parts.hostname or "") and parts.port != 0
+        usable = usable and parts.scheme == "http" and is_metadata_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         usable = False
     if not usable or parts.username is not None or not aws_answers.is_word(url):
@@ -145,16 +148,15 @@ def _instance_session(metadata_url: str, service: _Service) -> Session:
         raise PullpassError("aws-metadata-foreign", f"{INSTANCE}: {service.answered} is no session token")
     service.secrets.append(Secret(token))
     headers = {"X-aws-ec2-metadata-token": token}
-    name = service.ask("GET", f"{metadata_url}{ROLE_PATH}", headers, missing="aws-node-role").body.decode(
-        "ascii", "replace"
-    )
-    if not name.strip():
+    codes = {404: "aws-node-role"}
+    answer = service.ask("GET", f"{metadata_url}{ROLE_PATH}", headers, codes)
+    name = answer.body.decode("ascii", "replace").strip()
+    if not name:
         raise PullpassError("aws-node-role", f"{INSTANCE} names no role of this node")
-    if not _ROLE_NAME.fullmatch(name.strip()):
+    if not _ROLE_NAME.fullmatch(name):
         raise PullpassError("aws-metadata-foreign", f"{INSTANCE}: {service.answered} is not the name of a role")
-    url = f"{metadata_url}{ROLE_PATH}{name.strip()}"
-    document = service.document(service.ask("GET", url, headers, missing="aws-node-role"))
-    return service.keys(document, f"role/{name.strip()}")
+    document = service.document(service.ask("GET", f"{metadata_url}{ROLE_PATH}{name}", headers, codes))
+    return service.keys(document, f"role/{name}")
 
 
 class _Service:
@@ -173,14 +175,16 @@ class _Service:
         self.secrets: list[Secret] = []
         self.answered = ""
 
-    def ask(self, method: str, url: str, headers: dict[str, str], missing: str = "aws-metadata-foreign") -> Answer:
+    def ask(
+        self, method: str, url: str, headers: dict[str, str], codes: Mapping[int, str] = MappingProxyType({})
+    ) -> Answer:
         """Send a request, and again while nothing answers and there is time.
 
         Args:
             method: of HTTP.
             url: of a service on the node's own link.
             headers: besides those that HTTP needs.
-            missing: the code of the error for HTTP status 404.
+            codes: those of the errors for some statuses of HTTP, besides 401 and 403.
         """
         limit = Deadline(self._clock, min(REQUEST_LIMIT_S, self._deadline.remaining_s()))
         transport = Transport(limit, self._clock, "", metadata=True)
@@ -199,12 +203,9 @@ class _Service:
             code = "aws-metadata-unreachable" if error.upstream == CLOUD_UNREACHABLE else "aws-metadata-foreign"
             raise self._error(code, error.what) from None
         self.answered = redact(transport.answered, self.secrets)
-        if answer.status in (401, 403):
-            raise self._error("aws-metadata-denied", self.answered)
-        if answer.status == 404:
-            raise self._error(missing, self.answered)
         if answer.status != 200:
-            raise self._error("aws-metadata-foreign", self.answered)
+            code = "aws-metadata-denied" if answer.status in (401, 403) else "aws-metadata-foreign"
+            raise self._error(codes.get(answer.status, code), self.answered)
         return answer
 
     def document(self, answer: Answer) -> dict[str, Any]:
