@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from cloud.tokens import Issuer, altered, compact, pod_claims
+from cloud.tokens import ALGORITHMS, Issuer, altered, compact, pod_claims
 from cloud.world import AUDIENCE, CLUSTER
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Clusters:
             cluster: whose issuer signs.
             lifetime_s: `exp` minus `iat`; may be negative.
             issued_s: `iat` and `nbf` relative to now.
-            alg: `RS256`, `ES256`; `none`, or `HS256` with the public key as the secret.
+            alg: one of `tokens.ALGORITHMS`; `none`, or `HS256` with the public key as the secret.
             key: `right`; `wrong` (never published, under the right key's id); `unknown` (with an id of its own).
             claims: replace or add top-level claims.
             remove: claims to leave out: `jti`, `kubernetes.io/pod/uid`.
@@ -92,7 +92,7 @@ class Clusters:
         if payload is None:
             payload = json.dumps(altered(document, claims or {}, remove), separators=(",", ":"))
         signed = payload.encode() if isinstance(payload, str) else payload
-        family = "ES256" if alg == "ES256" else "RS256"
+        family = alg if alg in ALGORITHMS else "RS256"
         signer: SigningKey = issuer.key(family) if key == "right" else issuer.stranger(family)
         if key == "unknown":
             header = {"kid": "never-published", **(header or {})}

@@ -28,6 +28,8 @@ _UNCHECKED: Options = {
     "verify_iat": False,
     "verify_aud": False,
     "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
 }
 
 

@@ -7,6 +7,8 @@ The clusters and AWS:
 * `packed_limit_bytes`: what a session policy may take when packed.
 * `password_life_s`, `public_password_life_s`: the life of a password of ECR and of ECR Public.
 * `passwords_outlive_sessions`: whether ECR's outlives the session that asked for it.
+* `password_limit`: whether ECR's opens what its session's policy says: `always`, `never`, `with-session` (as long as
+  that lives).
 * `default_registry`: [account, region] of the registry on the bare port.
 * `disabled_regions`: where STS is not active.
 * `aliases`: host -> [account, region] of names in front of a registry.
@@ -64,6 +66,7 @@ _KNOBS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "packed_limit_bytes": ("sts.packed_limit_bytes", int),
     "password_life_s": ("ecr.password_life_s", float),
     "public_password_life_s": ("ecr_public.password_life_s", float),
+    "password_limit": ("registry.password_limit", str),
     "passwords_outlive_sessions": ("registry.passwords_outlive_sessions", bool),
     "default_registry": ("default_registry", _pair),
     "disabled_regions": ("world.disabled_regions", set),

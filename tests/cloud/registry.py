@@ -6,6 +6,7 @@ Basic authentication with an issued password; then IAM decides each request for 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from cloud import distribution
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from cloud.iam import Principal
     from cloud.records import Request
-    from cloud.world import Password, Repository, World
+    from cloud.world import Password, Repository, Session, World
 
 _ACTIONS = {"manifest": "ecr:BatchGetImage", "blob": "ecr:GetDownloadUrlForLayer", "tags": "ecr:ListImages"}
 
@@ -44,6 +45,9 @@ class Registry:
         self._now = now
         # Not established for the real one; every source gives a password its 12 hours whatever the session has left.
         self.passwords_outlive_sessions = True
+        # Nor that, and for how long, the policy that limited the session limits what the password opens: `always` is
+        # what AWS's documentation says; `never` and `with-session` are what would be bad news.
+        self.password_limit = "always"
 
     def operation(self, request: Request) -> str | None:
         """`ping`, `manifest`, `blob`, `tags`, or `other` below /v2/."""
@@ -57,7 +61,7 @@ class Registry:
             raise Refused("UNSUPPORTED")
         if request.operation == "ping":
             return distribution.answer(200, b"{}")
-        principal = self.world.principal(password.session)
+        principal = self._principal(password.session)
         repository = self._repository(request)
         for action in _needed(request.operation, repository):
             self._allow(principal, action, request, repository)
@@ -86,6 +90,16 @@ class Registry:
         if password.region != request.region:
             raise Refused("UNAUTHORIZED", "Your Authorization Token is invalid.")
         return password
+
+    def _principal(self, session: Session) -> Principal | None:
+        """Whom a password stands for, as policies see it."""
+        principal = self.world.principal(session)
+        ended = self._now() >= session.expires_s
+        if principal is not None and (
+            self.password_limit == "never" or (self.password_limit == "with-session" and ended)
+        ):
+            principal = dataclasses.replace(principal, session_policy=None)
+        return principal
 
     def _repository(self, request: Request) -> Repository | None:
         key = (str(request.account), str(request.region), request.parameters["repository"])

@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 _UIDS = uuid.UUID("6f2d3c2e-0b8a-4a57-9c56-2d3f0c9b7a11")
 
 
+ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+_HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+# RFC 7518, section 3.4
+_CURVES: dict[str, tuple[str, ec.EllipticCurve]] = {
+    "ES256": ("P-256", ec.SECP256R1()),
+    "ES384": ("P-384", ec.SECP384R1()),
+    "ES512": ("P-521", ec.SECP521R1()),
+}
+
+
+def _bytes_of(key: ec.EllipticCurvePrivateKey) -> int:
+    """The length of a coordinate."""
+    return -(-key.curve.key_size // 8)
+
+
 def uid(*names: str) -> str:
     """The UID of a Kubernetes object of the local world: always the same for the same names."""
     return str(uuid.uuid5(_UIDS, "/".join(names)))
@@ -48,14 +63,14 @@ class SigningKey:
 
     @classmethod
     def make(cls, alg: str) -> SigningKey:
-        """Make a key for `RS256` or `ES256`; its id is a hash of the public key, as in kube-apiserver."""
+        """Make a key for one of `ALGORITHMS`; its id is a hash of the public key, as in kube-apiserver."""
         private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-        if alg == "RS256":
-            private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        elif alg == "ES256":
-            private = ec.generate_private_key(ec.SECP256R1())
-        else:
+        if alg not in ALGORITHMS:
             raise ValueError(f"no key is made for {alg!r}")
+        if alg in _CURVES:
+            private = ec.generate_private_key(_CURVES[alg][1])
+        else:
+            private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = private.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -63,10 +78,12 @@ class SigningKey:
 
     def sign(self, data: bytes) -> bytes:
         """Sign as RFC 7518 says."""
+        hashing = _HASHES[self.alg[2:]]
         if isinstance(self.private, rsa.RSAPrivateKey):
-            return self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
-        r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+            return self.private.sign(data, padding.PKCS1v15(), hashing)
+        r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(hashing)))
+        size = _bytes_of(self.private)
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def public_pem(self) -> bytes:
         """The public key in PEM: the secret of the classic confusion of algorithms."""
@@ -80,8 +97,9 @@ class SigningKey:
         if isinstance(self.private, rsa.RSAPrivateKey):
             rsa_numbers = self.private.public_key().public_numbers()
             return common | {"kty": "RSA", "n": _number(rsa_numbers.n, 256), "e": _number(rsa_numbers.e, 3)}
-        numbers = self.private.public_key().public_numbers()
-        return common | {"kty": "EC", "crv": "P-256", "x": _number(numbers.x, 32), "y": _number(numbers.y, 32)}
+        numbers, size = self.private.public_key().public_numbers(), _bytes_of(self.private)
+        curve = {"kty": "EC", "crv": _CURVES[self.alg][0]}
+        return common | curve | {"x": _number(numbers.x, size), "y": _number(numbers.y, size)}
 
 
 class Issuer:
@@ -114,8 +132,10 @@ class Issuer:
         self._keys = {}
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The published key set."""
-        return {"keys": [key.jwk() for key in [self.key("RS256"), self.key("ES256"), *self._old]]}
+        """The published key set: two keys, and those of other algorithms that something was signed with."""
+        usual = [self.key("RS256"), self.key("ES256")]
+        further = [key for key in self._keys.values() if key not in usual]
+        return {"keys": [key.jwk() for key in [*usual, *further, *self._old]]}
 
     def discovery(self) -> dict[str, Any]:
         """The discovery document, as kube-apiserver writes it."""
@@ -169,7 +189,7 @@ def compact(key: SigningKey, alg: str, header: Mapping[str, Any], payload: bytes
 
     Args:
         key: signs; its id is the `kid` unless `header` says otherwise.
-        alg: `RS256` or `ES256` like the key's own; `none` for no signature; `HS256` for the public key as the secret.
+        alg: the key's own; `none` for no signature; `HS256` for the public key as the secret.
         header: added to `alg` and `kid`, or replacing them; a value of None removes.
         payload: what is signed, JSON or not.
     """

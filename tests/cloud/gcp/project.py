@@ -45,6 +45,8 @@ class Google:
         holder = self.google.set_pool(contents.pool_name(pool, number))
         old = holder.providers.get(provider)
         kept: dict[str, Any] = {"mapping": contents.MAPPING, "audiences": []}
+        if pool.endswith(".svc.id.goog"):
+            kept = {"mapping": contents.GKE_MAPPING, "audiences": [pool]}
         if old is not None:
             kept = {
                 "issuer": old.issuer,

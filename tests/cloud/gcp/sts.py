@@ -113,7 +113,9 @@ class GoogleSts:
         pool, provider = self._target(fields["audience"])
         identity, ends_s = self.subjects.become(fields["subject_token"], pool, provider)
         now_s = int(self._now())
-        token = self.world.issue(identity, scopes, min(now_s + LONGEST_TOKEN_S, ends_s), f"sts for {provider.issuer}")
+        # A leeway lets in what has just ended; nothing is issued that is dead at once.
+        expires_s = max(now_s + 1, min(now_s + LONGEST_TOKEN_S, ends_s))
+        token = self.world.issue(identity, scopes, expires_s, f"sts for {provider.issuer}")
         request.principal = identity.name
         return answers.success({
             "access_token": token.token,

@@ -301,8 +301,8 @@ def uploaded(jwks: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
             raise ValueError("Input JWK is not in a valid json format: an RSA or EC key has only "
                              + ", ".join(sorted(_JWK_FIELDS)))  # fmt: skip
     try:
-        return {str(key.key_id): key for key in jwt.PyJWKSet.from_dict(dict(jwks)).keys}
-    except jwt.PyJWTError as error:
+        return {str(key["kid"]): jwt.PyJWK(key) for key in keys}
+    except (jwt.PyJWTError, TypeError, ValueError) as error:
         raise ValueError("Input JWK is not in a valid json format") from error
 
 
