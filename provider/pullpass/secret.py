@@ -47,10 +47,15 @@ class Secret:
         raise TypeError("a secret can't be pickled or copied")
 
 
+# A part of a token that is shorter tells nothing, and may be a word of the message: `ya29.d.…` has a part `d`.
+PART_CHARS = 16
+
+
 def redact(text: str, secrets: Iterable[Secret]) -> str:
     """`text` without any of `secrets`, and without the parts of a token: messages of a cloud may echo what was sent."""
     for secret in secrets:
-        for part in (secret.reveal(), *secret.reveal().split(".")):
+        whole = secret.reveal()
+        for part in (whole, *(part for part in whole.split(".") if len(part) >= PART_CHARS)):
             if part:
                 text = text.replace(part, "[redacted]")
     return text
