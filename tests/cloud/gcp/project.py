@@ -18,9 +18,16 @@ class Google:
 
     google: GoogleWorld
 
-    def set_pool(self, pool: str = contents.POOL, number: str = contents.NUMBER, **changes: bool) -> Pool:
-        """Make a workload identity pool, or change one: `disabled`, `deleted`."""
-        return self.google.set_pool(contents.pool_name(pool, number), **changes)
+    def set_pool(
+        self,
+        pool: str = contents.POOL,
+        number: str = contents.NUMBER,
+        *,
+        disabled: bool | None = None,
+        deleted: bool | None = None,
+    ) -> Pool:
+        """Make a workload identity pool, or change one."""
+        return self.google.set_pool(contents.pool_name(pool, number), disabled=disabled, deleted=deleted)
 
     def set_workload_provider(
         self,
