@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -86,6 +87,8 @@ class Cloud(Clusters, Accounts, Google):
         self.state_dir = Path(tempfile.mkdtemp(prefix="cloud-")) if state_dir is None else Path(state_dir)
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self.skew_s = 0.0
+        # Set when those whom no answer reaches are let go.
+        self._unheard = threading.Event()
         self.journal = Journal()
         self.authority = Authority(self.state_dir)
         self._house = House(self.journal, self.authority, self._serve, self.now)
@@ -156,6 +159,7 @@ class Cloud(Clusters, Accounts, Google):
         if self._house.stopping.is_set():
             return
         self._house.stopping.set()
+        self._unheard.set()
         self.faults.clear()
         self._house.close()
         if self._own_dir:
@@ -223,7 +227,8 @@ class Cloud(Clusters, Accounts, Google):
                 status, message = service.errors.get(refused.code, (400, ""))
                 answer = service.refusal(request, refused.code, status, refused.message or message)
             except Lost:
-                struck.delivery.waits.append((self._house.stopping, None))
+                struck.delivery.waits.append((self._unheard, None))
+                struck.delivery.before = "cut"
                 answer = Answer(504, b"")
         for fault in struck.changes:
             answer = changed(service.name, answer, fault, self.now())
@@ -286,6 +291,8 @@ class Cloud(Clusters, Accounts, Google):
 
     def reset(self) -> None:
         """The default world again: no faults, no records, no skew, good certificates, no rotated keys."""
+        self._unheard.set()
+        self._unheard = threading.Event()
         self.faults.clear()
         self.journal.clear()
         self.skew_s = 0.0
