@@ -123,11 +123,6 @@ CODES: dict[str, tuple[int, str, str]] = {
     "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
     "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
     # --- policy
-    "not-available": (
-        REFUSED,
-        "",
-        "this version exchanges tokens for IAM roles on private ECR registries only",
-    ),
     "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
     "refused-by-grant": (
         REFUSED,

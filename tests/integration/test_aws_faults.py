@@ -1,7 +1,8 @@
 """Everything that AWS, or something in its place, can answer instead of a credential: one table, fault by code.
 
-A fault strikes STS or ECR; the error must have the expected code, with it the class and the exit status, name the call,
-hold no secret, and have cost the expected number of requests: four where trying again can help, else one.
+A fault strikes one of the calls to STS, ECR or ECR Public; the error must have the expected code, with it the class and
+the exit status, name the call, hold no secret, and have cost the expected number of requests: four where trying again
+can help, else one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from cloud.ecr import Ecr
+from cloud.ecr_public import EcrPublic
 from cloud.faults import DELIVERIES, DROPS, EDITS, INSTEAD
 from cloud.sts import Sts
-from integration.exchanging import SHORT_S, ImpatientClock, make_plan, refused, run
+from integration.exchanging import PUBLIC, SHARED, SHORT_S, ImpatientClock, make_plan, refused, run
 from pullpass.errors import CLOUD_REFUSED, CLOUD_UNREACHABLE, DENIED, INVALID, TOKEN_AT_FAULT, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -22,10 +24,20 @@ if TYPE_CHECKING:
 
 STS = "sts.AssumeRoleWithWebIdentity"
 ECR = "ecr.GetAuthorizationToken"
-BOTH = (STS, ECR)
+HOP = "sts.AssumeRole"
+PUBLIC_ECR = "ecr-public.GetAuthorizationToken"
+# What is asked for by way of each call, and the calls of that way in order.
+WAYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    STS: ({}, (STS, ECR)),
+    ECR: ({}, (STS, ECR)),
+    HOP: (SHARED, (STS, HOP, ECR)),
+    PUBLIC_ECR: (PUBLIC, (STS, PUBLIC_ECR)),
+}
 ATTEMPTS = 4
 CLASSES = {
     "aws-sts-denied": DENIED,
+    "aws-via-denied": DENIED,
+    "aws-public-denied": DENIED,
     "aws-ecr-denied": DENIED,
     "aws-token-expired": TOKEN_AT_FAULT,
     "aws-token-rejected": TOKEN_AT_FAULT,
@@ -66,10 +78,10 @@ class Case(NamedTuple):
         told = [self.options[name] for name in ("status", "content_type") if name in self.options]
         fields = self.options.get("fields", {})
         told += [f"{path.rpartition('.')[2]}={str(fields[path])[:20]}" for path in fields]
-        return "-".join(map(str, [self.where.partition(".")[0], self.kind, *told]))
+        return "-".join(map(str, [self.where, self.kind, *told]))
 
 
-# Every error code that the reference lists for the two calls.
+# Every error code that the reference lists for the calls.
 STS_CODES = {
     "ExpiredTokenException": "aws-token-expired",
     "ExpiredToken": "aws-token-expired",
@@ -92,6 +104,15 @@ STS_CODES = {
     "InternalFailure": "cloud-failing",
     "ServiceUnavailable": "cloud-failing",
 }
+# What is said about a token says nothing about a session; under 403 it is a no all the same.
+HOP_CODES = STS_CODES | {
+    "ExpiredTokenException": "aws-session-rejected",
+    "ExpiredToken": "aws-session-rejected",
+    "InvalidIdentityToken": "aws-refused",
+    "IDPRejectedClaim": "aws-via-denied",
+    "IDPCommunicationError": "aws-refused",
+    "AccessDenied": "aws-via-denied",
+}
 ECR_CODES = {
     "ServerException": "cloud-failing",
     "InvalidParameterException": "aws-request-invalid",
@@ -109,47 +130,73 @@ ECR_CODES = {
     "ServiceUnavailableException": "cloud-failing",
     "OptInRequired": "aws-session-rejected",
 }
+PUBLIC_CODES = {code: ECR_CODES[code] for code in EcrPublic.errors if code in ECR_CODES} | {
+    "AccessDeniedException": "aws-public-denied",
+    "UnsupportedCommandException": "aws-refused",
+}
+CODES = {STS: STS_CODES, HOP: HOP_CODES, ECR: ECR_CODES, PUBLIC_ECR: PUBLIC_CODES}
+DENIALS = {STS: "aws-sts-denied", HOP: "aws-via-denied", ECR: "aws-ecr-denied", PUBLIC_ECR: "aws-public-denied"}
 EXPIRED_KINDS = {"expiration-past", "expires-past"}
 HANGS = ("hang", "hang-mid-body", "trickle")
 CUTS = ("cut", "reset", "cut-mid-body", "reset-mid-body")
 # Answers of the right shape with a field that is wrong.
 OTHER = "arn:aws:sts::{}:assumed-role/{}/{}"
-FIELDS: tuple[tuple[str, Any, str], ...] = (
+NAME = "prod-1_team-a_web"
+SESSION_FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("Credentials.AccessKeyId", "", "cloud-answer"),
     ("Credentials.AccessKeyId", "ASIA\nX-Injected: 1", "cloud-answer"),
     ("Credentials.SessionToken", "two words", "cloud-answer"),
     ("Credentials.Expiration", "2199-01-01T00:00:00Z", "cloud-answer-expired"),
     ("Credentials.Expiration", "2199-01-01T00:00:00", "cloud-answer"),
     ("AssumedRoleUser", {}, "cloud-answer"),
-    ("AssumedRoleUser.Arn", OTHER.format("999999999999", "pull-team-a", "prod-1_team-a_web"), "cloud-answer"),
-    ("AssumedRoleUser.Arn", OTHER.format("111122223333", "admin", "prod-1_team-a_web"), "cloud-answer"),
-    ("AssumedRoleUser.Arn", OTHER.format("111122223333", "pull-team-a", "prod-1_team-b_web"), "cloud-answer"),
-    ("authorizationData", [None], "cloud-answer"),
-    ("authorizationData", {"authorizationToken": "QVdTOng="}, "cloud-answer"),
-    ("authorizationData.0.authorizationToken", "QVdTOnB\n3", "cloud-answer"),
-    ("authorizationData.0.authorizationToken", "QVdTOnR3byB3b3Jkcw==", "cloud-answer"),
-    ("authorizationData.0.authorizationToken", "cm9vdDpwYXNz", "cloud-answer"),
-    ("authorizationData.0.expiresAt", "NaN", "cloud-answer"),
-    ("authorizationData.0.expiresAt", -1, "cloud-answer-expired"),
 )
+# Of the other way's session: a session of the first role is not what a hop was made for, and the other way round.
+OTHERS: dict[str, list[str]] = {
+    STS: [
+        OTHER.format("999999999999", "pull-team-a", NAME),
+        OTHER.format("111122223333", "admin", NAME),
+        OTHER.format("111122223333", "pull-team-a", "prod-1_team-b_web"),
+    ],
+    HOP: [
+        OTHER.format("999988887777", "pull-team-a", NAME),
+        OTHER.format("111122223333", "pull-shared", NAME),
+        OTHER.format("999988887777", "pull-shared", "prod-1_node"),
+    ],
+}
+PASSWORD_FIELDS: tuple[tuple[str, Any, str], ...] = (
+    ("authorizationData", [None], "cloud-answer"),
+    ("{}.authorizationToken", "QVdTOnB\n3", "cloud-answer"),
+    ("{}.authorizationToken", "QVdTOnR3byB3b3Jkcw==", "cloud-answer"),
+    ("{}.authorizationToken", "cm9vdDpwYXNz", "cloud-answer"),
+    ("{}.expiresAt", "NaN", "cloud-answer"),
+    ("{}.expiresAt", -1, "cloud-answer-expired"),
+)
+DATA = {ECR: "authorizationData.0", PUBLIC_ECR: "authorizationData"}
 
 
 def cases() -> list[Case]:
     """The table."""
-    table = [Case(STS, kind, {}, code) for kind, code in STS_CODES.items()]
-    table += [Case(ECR, kind, {}, code) for kind, code in ECR_CODES.items()]
-    table += [case for where in BOTH for case in anywhere(where)]
-    for path, value, code in FIELDS:
-        where = ECR if path.startswith("authorization") else STS
-        table.append(Case(where, "set", {"fields": {path: value}}, code))
+    table = [Case(where, kind, {}, code) for where, codes in CODES.items() for kind, code in codes.items()]
+    table += [case for where in WAYS for case in anywhere(where)]
+    for where, arns in OTHERS.items():
+        fields = [*SESSION_FIELDS, *(("AssumedRoleUser.Arn", arn, "cloud-answer") for arn in arns)]
+        table += [Case(where, "set", {"fields": {path: value}}, code) for path, value, code in fields]
+    for where, data in DATA.items():
+        table += [
+            Case(where, "set", {"fields": {path.format(data): value}}, code) for path, value, code in PASSWORD_FIELDS
+        ]
+    # What one service answers has not the shape of the other.
+    table.append(
+        Case(ECR, "set", {"fields": {"authorizationData": {"authorizationToken": "QVdTOng="}}}, "cloud-answer")
+    )
+    table.append(Case(PUBLIC_ECR, "set", {"fields": {"authorizationData": []}}, "cloud-answer"))
     return table
 
 
 def anywhere(where: str) -> list[Case]:
-    """What can happen to either call."""
-    service = where.partition(".")[0]
-    no = f"aws-{service}-denied"
-    unheard_of = "MissingAction" if where == STS else "UnknownOperationException"
+    """What can happen to any call."""
+    service, no = where.partition(".")[0], DENIALS[where]
+    unheard_of = "MissingAction" if service == "sts" else "UnknownOperationException"
     return [
         # A code that nobody has heard of: the status says whether it is a no.
         *(Case(where, unheard_of, {"status": status}, no) for status in (401, 403)),
@@ -188,8 +235,9 @@ CASES = cases()
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_fault(cloud: Cloud, case: Case) -> None:
     """The fault gets its code, class and status; it is tried again where that can help, and never sent elsewhere."""
+    fields, calls = WAYS[case.where]
     cloud.fault(case.where, case.kind, None, **case.options)
-    error = refused(cloud)
+    error = refused(cloud, make_plan(cloud, **fields))
     assert error.code == case.code, error.line()
     assert error.upstream == CLASSES[case.code]
     assert error.status == (UNREACHABLE if error.upstream == CLOUD_UNREACHABLE else CLOUD_REFUSED)
@@ -197,43 +245,44 @@ def test_fault(cloud: Cloud, case: Case) -> None:
     assert error.what.startswith(f"{service}:{operation}: ")
     assert error.hint
     attempts = ATTEMPTS if error.upstream == CLOUD_UNREACHABLE else 1
-    assert cloud.count(case.where) == attempts
-    assert cloud.count("elsewhere") == 0
-    assert cloud.count(ECR) == (0 if case.where == STS else attempts)
+    reached = calls[: calls.index(case.where) + 1]
+    sent = {where: count for where, count in cloud.counts().items() if not where.startswith("issuer.")}
+    assert sent == dict.fromkeys(reached, 1) | {case.where: attempts}
 
 
 def test_table_is_complete() -> None:
     """Every error code, edit and kind of the local cloud stands in the table, and every class is produced."""
-    assert set(STS_CODES) == set(Sts.errors)
+    assert set(STS_CODES) == set(HOP_CODES) == set(Sts.errors)
     assert set(ECR_CODES) == set(Ecr.errors)
-    for where in BOTH:
+    assert set(PUBLIC_CODES) == set(EcrPublic.errors)
+    for where in WAYS:
         kinds = {case.kind for case in CASES if case.where == where}
         assert kinds >= INSTEAD
         assert DELIVERIES - {"latency", *HANGS} <= kinds
     assert {case.code for case in CASES} == set(CLASSES)
 
 
-@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("where", WAYS)
 @pytest.mark.parametrize("kind", HANGS)
 def test_hang(cloud: Cloud, where: str, kind: str) -> None:
     """A server that never answers, or never ends its answer, is an outage, and the run ends in time."""
     cloud.fault(where, kind, None)
-    error = refused(cloud, deadline_s=SHORT_S)
+    error = refused(cloud, make_plan(cloud, **WAYS[where][0]), deadline_s=SHORT_S)
     # On a busy machine the deadline of the whole run may come before the time-out of its last attempt.
     assert error.code in ("cloud-unreachable", "deadline-exceeded")
     assert error.status == UNREACHABLE
     assert 1 <= cloud.count(where) <= ATTEMPTS
 
 
-@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("where", WAYS)
 def test_hang_leaves_time_for_another_attempt(cloud: Cloud, where: str) -> None:
     """An attempt at a server that never answers takes half of the time that is left, not all of it."""
     cloud.fault(where, "hang", 1)
-    assert run(cloud, deadline_s=3 * SHORT_S).username == "AWS"
+    assert run(cloud, make_plan(cloud, **WAYS[where][0]), deadline_s=3 * SHORT_S).username == "AWS"
     assert cloud.count(where) == 2
 
 
-@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("where", WAYS)
 @pytest.mark.parametrize(
     ("kind", "status"), [("html", 503), ("html", 429), ("ThrottlingException", 400), ("cut", None)]
 )
@@ -241,18 +290,18 @@ def test_short_trouble_is_ridden_out(cloud: Cloud, where: str, kind: str, status
     """Trouble that passes costs attempts and waits, and the credential comes all the same."""
     cloud.fault(where, kind, 2, **({"status": status} if status else {}))
     clock = ImpatientClock()
-    credential = run(cloud, clock=clock)
-    assert credential.secret.reveal() in cloud.world.passwords
+    credential = run(cloud, make_plan(cloud, **WAYS[where][0]), clock=clock)
+    assert credential.secret.reveal() in cloud.world.passwords | cloud.world.public_passwords
     assert cloud.count(where) == 3
     assert clock.slept == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("where", WAYS)
 def test_slow_and_mislabelled_answer(cloud: Cloud, where: str) -> None:
     """An answer with latency, and one with an odd content type, is an answer."""
     cloud.fault(where, "latency", None, seconds=0.2)
     cloud.fault(where, "content-type", None, value="text/html")
-    assert run(cloud).username == "AWS"
+    assert run(cloud, make_plan(cloud, **WAYS[where][0])).username == "AWS"
     assert cloud.count(where) == 1
 
 
