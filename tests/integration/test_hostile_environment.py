@@ -7,10 +7,8 @@ meaning in some release would go on being "ignored" here for ever.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +17,8 @@ import pytest
 from integration.exchanging import make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cloud import Cloud
+    from integration.traps import Trap
 
 JUNK = "[profile\nnot = an ini file"
 
@@ -48,50 +45,6 @@ sts.assume_role_with_web_identity(
     RoleArn=fields["identity"], RoleSessionName=fields["session_name"], WebIdentityToken=token
 )
 """
-
-
-class Trap:
-    """A port that nobody may connect to, over TCP or UDP."""
-
-    def __init__(self) -> None:
-        self.tcp = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.tcp.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", self.port))
-        self.caught: list[bytes] = []
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._accept, self._receive)]
-        for thread in self._threads:
-            thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            connection, _ = self.tcp.accept()
-            with connection:
-                connection.settimeout(1)
-                try:
-                    self.caught.append(connection.recv(65536))
-                    connection.sendall(b"HTTP/1.1 500 Trapped\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                except OSError:
-                    self.caught.append(b"")
-
-    def _receive(self) -> None:
-        while True:
-            self.caught.append(self.udp.recv(65536))
-
-
-@pytest.fixture(scope="module")
-def set_trap() -> Trap:
-    """One trap, which lives as long as the process."""
-    return Trap()
-
-
-@pytest.fixture
-def trap(set_trap: Trap) -> Iterator[Trap]:
-    """The trap, with nothing in it."""
-    set_trap.caught.clear()
-    yield set_trap
-    set_trap.caught.clear()
 
 
 def breaking(home: Path) -> dict[str, str]:
