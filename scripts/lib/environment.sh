@@ -5,8 +5,9 @@
 #   environment .venv aws,gcp,agent,dev        # a directory under the repository, and the project's extras
 #   "$VENV/bin/python" -m pytest
 #
-# Sets ROOT (the repository) and VENV (the environment), both absolute. Where it can't go on, it prints one line that says
-# what to do, and exits with 1. Where PYTHON is set, that interpreter is taken and no other is looked for.
+# Sets ROOT (the repository) and VENV (the environment), both absolute; VENV has no space in it. Where it can't go on, it
+# prints one line that says what to do, and exits with 1. Where PYTHON is set, that interpreter is taken and no other is
+# looked for.
 
 ROOT=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
@@ -56,12 +57,23 @@ interpreter() {
   fi
 }
 
+# spaceless PATH: another name for a directory, without a space. The first line of a launcher names the interpreter, and
+# the kernel ends that name at the first space.
+spaceless() {
+  local directory=${XDG_CACHE_HOME:-~/.cache}/pullpass name
+  name=$directory/$(printf '%s' "$1" | cksum | tr ' ' -)
+  case $name in *[[:space:]]*) fail "$1 and $directory have spaces in them: set XDG_CACHE_HOME to a path that has none" ;; esac
+  [ "$(readlink -- "$name")" = "$1" ] || { mkdir -p -- "$directory" && ln -sfn -- "$1" "$name"; } ||
+    fail "$directory can't be written: make it writable, or set XDG_CACHE_HOME"
+  printf '%s\n' "$name"
+}
+
 # environment DIRECTORY EXTRAS [--lowest]: makes it or keeps it, and sets VENV.
 environment() {
   local base
   base=$(interpreter) || exit 1
   PULLPASS_SCRIPT=scripts/$(basename -- "$0") \
     "$base" -I "$ROOT/scripts/lib/environment.py" "${@:3}" -- "$ROOT" "$1" "$2" </dev/null || exit 1
-  # shellcheck disable=SC2034 # for who sources this
   VENV=$ROOT/$1
+  case $VENV in *[[:space:]]*) VENV=$(spaceless "$VENV") || exit 1 ;; esac
 }

@@ -26,7 +26,8 @@ PROBE = """\
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/environment.sh"
 environment .venv aws,dev
-"$VENV/bin/small" "$VENV" "$no_proxy" "$NO_PROXY"
+"$VENV/bin/python" -m small "$VENV"
+"$VENV/bin/small"
 """
 
 PROJECT = """\
@@ -72,7 +73,13 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
     return name
 """
 
-MODULE = "import sys\n\ndef main():\n    print(sys.prefix, *sys.argv[1:], sep='\\n')\n"
+MODULE = """\
+import sys
+def main():
+    print(sys.prefix, *sys.argv[1:], sep="\\n")
+if __name__ == "__main__":
+    main()
+"""
 
 
 def base() -> str:
@@ -106,7 +113,7 @@ class Clone:
             script: its name under `scripts`.
             environment: variables; by default the interpreter is given and pip has neither configuration nor network.
         """
-        variables = {"PATH": os.environ["PATH"], "HOME": str(self.path), "PYTHON": base(), "PIP_NO_INDEX": "1"}
+        variables = {"PATH": os.environ["PATH"], "HOME": str(self.path.parent), "PYTHON": base(), "PIP_NO_INDEX": "1"}
         variables |= {"PIP_CONFIG_FILE": os.devnull, "LC_ALL": "C.UTF-8"} | environment
         return subprocess.Popen(
             [*before, "bash", str(self.path / "scripts" / script)],
