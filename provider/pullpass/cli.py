@@ -76,6 +76,20 @@ def load(command: str) -> Command:
     return module
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    if sys.stdout is None:  # closed by who started us
+        raise PullpassError("stdout-closed", "stdout is closed")
+    status = load(arguments.command).run(arguments)
+    sys.stdout.flush()
+    return status
+
+
+def _without_stdout() -> int:
+    """Let nothing more be written to stdout: Python would complain once more when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return LOCAL_STATE
+
+
 def main(argv: list[str]) -> int:
     """Run one command line.
 
@@ -89,12 +103,14 @@ def main(argv: list[str]) -> int:
         command = next((word for word in argv if not word.startswith("-")), "")
         arguments = build_parser(command).parse_args(argv)
         arguments.config = arguments.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
-        status = load(arguments.command).run(arguments)
-        sys.stdout.flush()
+        status = _run(arguments)
     except BrokenPipeError:
-        # What reads us has gone (`pullpass explain | head -1`); Python would complain once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return LOCAL_STATE
+        # What reads us has gone (`pullpass explain | head -1`).
+        return _without_stdout()
+    except OSError as error:
+        # The modules turn what the system says about their own files into errors with a code: this is stdout.
+        print(PullpassError("stdout-closed", f"the output can't be written ({error.strerror})").line(), file=sys.stderr)
+        return _without_stdout()
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user

@@ -7,6 +7,7 @@ modules are imported before the request has been read.
 
 from __future__ import annotations
 
+import _signal
 import posix
 
 TYPE_CHECKING = False
@@ -26,16 +27,18 @@ def main(config: str, runtime: str, install: str) -> NoReturn:
         runtime: directory of the compiled configuration.
         install: the command that writes this launcher anew, for the hint of a launcher that is out of date.
     """
+    leave_on_signals()
     raw = read_request()
     try:
         from pullpass import config as configuration  # noqa: PLC0415 - after the request, see above
         from pullpass import pipeline  # noqa: PLC0415
         from pullpass.clock import SystemClock  # noqa: PLC0415
-    except ImportError as error:
-        leave_stale(str(error), install)
-    leave_on_termination()
-    deps = pipeline.Deps(lambda: configuration.load(config, runtime=runtime), SystemClock())
-    leave(pipeline.serve(raw, deps))
+
+        deps = pipeline.Deps(lambda: configuration.load(config, runtime=runtime), SystemClock())
+        answer = pipeline.serve(raw, deps)
+    except Exception as error:  # noqa: BLE001 - `serve` never raises; a file cut short by a power failure does anything
+        leave_stale(f"{type(error).__name__}: {error}", install)
+    leave(answer)
 
 
 def read_request() -> bytes:
@@ -51,18 +54,22 @@ def read_request() -> bytes:
     return b"".join(parts)
 
 
-def leave_on_termination() -> None:
-    """Make SIGTERM end the run with one line instead of silence, also in the middle of an exchange."""
-    import signal  # noqa: PLC0415 - after the request
+def leave_on_signals() -> None:
+    """Make SIGTERM and SIGINT end the run with one line instead of silence, also in the middle of an exchange.
 
-    from pullpass.errors import PullpassError  # noqa: PLC0415
+    `_signal` is built in; `signal` would import two modules before the request has been read.
+    """
 
-    def stop(_number: int, _frame: object) -> None:
-        error = PullpassError("terminated", "SIGTERM ended the run before it had an answer")
+    def stop(number: int, _frame: object) -> None:
+        from pullpass.errors import PullpassError  # noqa: PLC0415 - only when it comes to that
+
+        name = "SIGINT" if number == _signal.SIGINT else "SIGTERM"
+        error = PullpassError("terminated", f"{name} ended the run before it had an answer")
         write_error(error.line().encode() + b"\n")
         posix._exit(error.status)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (_signal.SIGTERM, _signal.SIGINT):
+        _signal.signal(number, stop)
 
 
 def leave(answer: Answer) -> NoReturn:

@@ -84,14 +84,16 @@ def read(token: Secret | None, issuers: tuple[str, ...], now_s: float) -> Subjec
 
 
 def check_audience(subject: Subject | None, expected: str) -> None:
-    """Refuse a token that was made for somebody else.
+    """Refuse a token that was made for somebody else, or for somebody else as well.
+
+    The kubelet asks for tokens with one audience each. One with two could be taken by the first cloud to the second.
 
     Raises:
         PullpassError: `token-audience`.
     """
-    if subject is not None and expected not in subject.audiences:
+    if subject is not None and set(subject.audiences) != {expected}:
         found = outside(", ".join(subject.audiences))
-        raise PullpassError("token-audience", f"the token is for the audience {found}, expected {expected}")
+        raise PullpassError("token-audience", f"the token is for the audience {found}, expected {expected} alone")
 
 
 def check_times(payload: dict[str, object], now_s: float) -> None:

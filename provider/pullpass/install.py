@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import os
 import shlex
+import stat
 import sys
 import sysconfig
 from importlib.util import find_spec
@@ -50,12 +51,15 @@ def stale(what):
 
 if sys.version_info[:2] != {python!r}:
     stale("it was written for Python {major}.{minor} and %d.%d runs it" % sys.version_info[:2])
+# What `pullpass install` has not compiled stays as it is: a file that this process wrote would have the mode that the
+# caller's umask says, and the next root process would run what is in it.
+sys.dont_write_bytecode = True
 # Behind the standard library, so that nothing in there can take the place of one of its modules.
 sys.path.extend({libraries!r})
 try:
     from pullpass.exec_client import main
-except ImportError as error:
-    stale("the program can't be loaded (%s)" % error)
+except Exception as error:  # a file cut short by a power failure raises anything
+    stale("the program can't be loaded (%s: %s)" % (type(error).__name__, error))
 main({config!r}, {runtime!r}, INSTALL)
 """
 
@@ -91,7 +95,7 @@ def install(bin_dir: str, config_path: str) -> dict[str, Any]:
     _compile()
     launchers = []
     try:
-        os.makedirs(bin_dir, mode=0o755, exist_ok=True)
+        _make_directory(bin_dir)
         for name in LAUNCHERS:
             path = os.path.join(bin_dir, name)
             files.write_atomic(path, text.encode(), mode=0o755)
@@ -99,6 +103,22 @@ def install(bin_dir: str, config_path: str) -> dict[str, Any]:
     except OSError as error:
         raise PullpassError("install-failed", f"{outside(bin_dir)}: {error.strerror}") from None
     return {"launchers": launchers, "interpreter": interpreter, "config": config_path, "runtime": runtime}
+
+
+def _make_directory(path: str) -> None:
+    """Make the directory and its parents, whatever the umask; what others may write would be run by root."""
+    previous = os.umask(0o022)
+    try:
+        os.makedirs(path, exist_ok=True)
+    finally:
+        os.umask(previous)
+    status = os.stat(path)
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & files.OTHERS_MAY_WRITE:
+        raise PullpassError(
+            "install-failed",
+            f"{outside(path)} belongs to user {status.st_uid} with mode {stat.S_IMODE(status.st_mode):04o}",
+            "whoever may write it decides what root runs: give it to root, writable by its owner alone",
+        )
 
 
 def _interpreter() -> str:
@@ -111,7 +131,7 @@ def _interpreter() -> str:
     if not path or " " in path or len(f"#!{path} -IS".encode()) > SHEBANG_LIMIT_BYTES or not path.isprintable():
         raise PullpassError(
             "install-interpreter",
-            f"the interpreter's path {outside(path)!r} has a space or is longer than {SHEBANG_LIMIT_BYTES - 6} bytes",
+            f"the interpreter's path '{outside(path)}' has a space or is longer than {SHEBANG_LIMIT_BYTES - 6} bytes",
         )
     return path
 

@@ -134,6 +134,8 @@ def check_image_glob(glob: str) -> None:
     name, colon, port = host.partition(":")
     if not name.strip("*"):
         raise ValueError("it names no host")
+    if any("*" in label for label in name.split(".")[-2:]):
+        raise ValueError("the last two labels of its host must be written out")
     if "*" not in host:
         check_host(host)
     elif not (_LABEL | frozenset(".*")).issuperset(name) or (colon and not (port and _DIGITS.issuperset(port))):

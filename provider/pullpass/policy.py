@@ -101,7 +101,7 @@ def _apply(
     identity = _chosen(grant, annotations, values) if grant.annotations else patterns.render(grant.identity, values)
     if identity == REFUSE:
         raise PullpassError(
-            "refused-by-grant", f"grant {outside(grant.name)!r} refuses {_who(subject)} {_image(target)}"
+            "refused-by-grant", f"grant '{outside(grant.name)}' refuses {_who(subject)} {_image(target)}"
         )
     if identity not in (ANONYMOUS, NODE):
         _check_fits(identity, target, grant)
@@ -115,7 +115,7 @@ def _chosen(grant: Grant, annotations: dict[str, str], values: dict[str, str]) -
     if key is None:
         raise PullpassError(
             "annotation-missing",
-            f"grant {outside(grant.name)!r} takes the identity from the service account's annotation "
+            f"grant '{outside(grant.name)}' takes the identity from the service account's annotation "
             f"{' or '.join(grant.annotations)}, and the request carries none of them",
         )
     identity = annotations[key]
@@ -124,12 +124,12 @@ def _chosen(grant: Grant, annotations: dict[str, str], values: dict[str, str]) -
             registry.parse_role(identity)
         except ValueError as error:
             raise PullpassError(
-                "identity-invalid", f"annotation {key} is {outside(identity)!r}, which names no identity: {error}"
+                "identity-invalid", f"annotation {key} is '{outside(identity)}', which names no identity: {error}"
             ) from None
     if not any(patterns.allow_matches(pattern, values, identity) for pattern in grant.allow):
         raise PullpassError(
             "identity-not-allowed",
-            f"annotation {key} asks for {outside(identity)!r}, which grant {outside(grant.name)!r} does not allow",
+            f"annotation {key} asks for '{outside(identity)}', which grant '{outside(grant.name)}' does not allow",
         )
     return identity
 
@@ -146,5 +146,5 @@ def _check_fits(identity: str, target: Target, grant: Grant) -> None:
         takes = "an IAM role"
     raise PullpassError(
         "identity-mismatch",
-        f"grant {outside(grant.name)!r} gives {outside(identity)} for {_image(target)}, which takes {takes}",
+        f"grant '{outside(grant.name)}' gives {outside(identity)} for {_image(target)}, which takes {takes}",
     )

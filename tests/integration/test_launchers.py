@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pullpass
 from cloud import Cloud
 from factories import HOST, IMAGE, make_request
 from integration.launchers import ask, install, write_config
@@ -206,7 +208,8 @@ def test_a_closed_stdout_is_told(cloud: Cloud, launcher: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_sigterm_in_mid_exchange_is_told(cloud: Cloud, launcher: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_mid_exchange_is_told(cloud: Cloud, launcher: Path, number: signal.Signals) -> None:
     """A run that is stopped while it waits for the cloud says so, at once."""
     cloud.fault("sts.AssumeRoleWithWebIdentity", "hang")
     with subprocess.Popen(
@@ -217,10 +220,10 @@ def test_sigterm_in_mid_exchange_is_told(cloud: Cloud, launcher: Path) -> None:
         process.stdin.close()
         process.stdin = None
         cloud.wait_for("sts", 1)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=10)
     assert (process.returncode, stdout) == (5, b"")
-    assert stderr.startswith(b"pullpass: terminated: ")
+    assert stderr.startswith(b"pullpass: terminated: SIG")
     assert stderr.count(b"\n") == 1
 
 
@@ -281,6 +284,26 @@ class TestStaleLaunchers:
         """The environment that holds the package was removed."""
         self.check(self.change(launcher, tmp_path, "sys.path.extend([", "sys.path.extend(['/gone'] or ["), "pullpass")
 
+    @pytest.mark.parametrize("damage", ["", "x = (", "x\0"], ids=["empty", "cut short", "a NUL"])
+    def test_a_damaged_library(self, launcher: Path, tmp_path: Path, damage: str) -> None:
+        """A power failure left a module of the package cut short or full of NULs."""
+        package = Path(pullpass.__file__).parent
+        shutil.copytree(package, tmp_path / "lib" / "pullpass", ignore=shutil.ignore_patterns("__pycache__"))
+        (tmp_path / "lib" / "pullpass" / "pipeline.py").write_text(damage)
+        libraries = f"sys.path.extend([{str(tmp_path / 'lib')!r}, "
+        done = ask(self.change(launcher, tmp_path, "sys.path.extend([", libraries), make_request())
+        assert (done.returncode, done.stdout) == (6, b"")
+        assert done.stderr.startswith((b"pullpass: launcher-stale: ", b"pullpass: internal: "))
+        assert done.stderr.count(b"\n") == 1
+
+    def test_it_writes_no_bytecode(self, launcher: Path, tmp_path: Path) -> None:
+        """A process of root leaves no files behind that somebody's umask decides about."""
+        package = Path(pullpass.__file__).parent
+        shutil.copytree(package, tmp_path / "lib" / "pullpass", ignore=shutil.ignore_patterns("__pycache__"))
+        libraries = f"sys.path.extend([{str(tmp_path / 'lib')!r}, "
+        ask(self.change(launcher, tmp_path, "sys.path.extend([", libraries), make_request())
+        assert not list((tmp_path / "lib").rglob("*.pyc"))
+
     def test_half_of_the_libraries_gone(self, cloud: Cloud, launcher: Path, tmp_path: Path) -> None:
         """The package is there, and its SDK is not."""
         changed = self.change(
@@ -327,6 +350,27 @@ def test_install_refuses_what_could_not_work(cloud: Cloud, tmp_path: Path) -> No
     (site / "here.pth").write_text("\n".join(path for path in sys.path if path))
     status, line = run("--bin-dir", str(tmp_path / "bin"), "--config", config, python=str(spaced / "bin" / "python"))
     assert (status, line.split(":")[1]) == (6, " install-interpreter")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+def test_install_writes_nothing_where_others_may_write(cloud: Cloud, tmp_path: Path, mode: int) -> None:
+    """Whoever may write the directory decides what root runs."""
+    config = write_config(tmp_path, cloud)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin").chmod(mode)
+    words = [sys.executable, "-m", "pullpass", "install", "--bin-dir", str(tmp_path / "bin"), "--config", str(config)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.split(b":")[1]) == (6, b" install-failed")
+    assert list((tmp_path / "bin").iterdir()) == []
+
+
+def test_install_makes_directories_for_their_owner_whatever_the_umask(cloud: Cloud, tmp_path: Path) -> None:
+    """A parent that others may write would let them replace the directory."""
+    config = write_config(tmp_path, cloud)
+    words = f"umask 0; exec {sys.executable} -m pullpass install --bin-dir {tmp_path}/a/b --config {config}"
+    subprocess.run(["sh", "-c", words], check=True, capture_output=True)
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
 
 def test_install_tells_what_it_wrote(cloud: Cloud, tmp_path: Path) -> None:

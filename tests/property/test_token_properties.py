@@ -84,7 +84,8 @@ def test_both_readers_take_and_refuse_the_same_tokens(jwks: str, claims: dict[st
     token = make_token(claims, alg=alg)
     light, library = light_takes(token), library_takes(token, alg)
     if isinstance(light, PullpassError):
-        assert library is None, light.line()
+        # The light reader alone refuses a token that is for somebody else as well.
+        assert library is None or library["aud"] == ["x", AUDIENCE], light.line()
         return
     assert library is not None
     assert light.issuer == library["iss"]

@@ -134,3 +134,13 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (6, b"")
+
+
+@pytest.mark.parametrize("where", ["<&0 >&-", ">/dev/full"], ids=["closed", "full"])
+def test_output_that_can_not_be_written_is_told(where: str) -> None:
+    """A closed or full stdout is one line, and no defect of the program."""
+    command = f"exec {sys.executable} -m pullpass explain --json {where}"
+    done = subprocess.run(["sh", "-c", command], input=b"", capture_output=True, check=False, timeout=60)
+    assert done.returncode == 6
+    assert done.stderr.startswith(b"pullpass: stdout-closed: ")
+    assert done.stderr.count(b"\n") == 1

@@ -183,6 +183,21 @@ def test_a_form_that_others_may_write_is_not_used(place: Place) -> None:
     assert place.compiled.stat().st_mode & 0o7777 == 0o600
 
 
+@pytest.mark.parametrize("kind", ["open to others", "a link"])
+def test_a_form_in_a_directory_that_is_not_ours_is_not_used(place: Place, kind: str) -> None:
+    """Whoever may write the directory can move another file of root's into it, one that was never compiled."""
+    place.load()
+    edit(place, cluster="planted")
+    assert place.load().node.cluster == "planted"
+    if kind == "a link":
+        moved = place.runtime.with_name("moved")
+        place.runtime.rename(moved)
+        place.runtime.symlink_to(moved)
+    else:
+        place.runtime.chmod(0o777)
+    assert place.load().node.cluster == "prod-1"
+
+
 def test_a_link_in_place_of_the_form_is_not_followed(place: Place, tmp_path: Path) -> None:
     """A link is replaced, and what it points to stays as it is."""
     place.load()

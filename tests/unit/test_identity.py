@@ -362,13 +362,15 @@ def test_a_token_may_be_a_minute_ahead(name: str) -> None:
     assert f"{name} is 61s ahead" in error.what
 
 
-@pytest.mark.parametrize("audiences", [AUDIENCE, [AUDIENCE], ["other", AUDIENCE]])
+@pytest.mark.parametrize("audiences", [AUDIENCE, [AUDIENCE], [AUDIENCE, AUDIENCE]])
 def test_the_expected_audience_is_accepted(audiences: object) -> None:
-    """As one string or among several, as the cloud reads it."""
+    """As one string or in an array of its own."""
     identity.check_audience(read(make_token(make_claims() | {"aud": audiences})), AUDIENCE)
 
 
-@pytest.mark.parametrize("audiences", ["other", ["other", "pull"], [f"{AUDIENCE} "], "other\nline"])
+@pytest.mark.parametrize(
+    "audiences", ["other", ["other", "pull"], [f"{AUDIENCE} "], "other\nline", ["other", AUDIENCE]]
+)
 def test_another_audience_is_refused(audiences: object) -> None:
     """Both values are named, and the kubelet's setting to look at."""
     subject = read(make_token(make_claims() | {"aud": audiences}))

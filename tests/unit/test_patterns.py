@@ -219,7 +219,10 @@ def test_a_glob_of_images(glob: str) -> None:
         ("*.GCR.io/a", "host name in lower case"),
         ("*.gcr.io:/a", "host name in lower case"),
         ("*.gcr.io:\u0663/a", "host name in lower case"),
-        ("*_gcr.io/a", "host name in lower case"),
+        ("a_*.gcr.io/a", "host name in lower case"),
+        ("*.*/**", "last two labels"),
+        ("*.io/a", "last two labels"),
+        ("gcr.i*/a", "last two labels"),
     ],
 )
 def test_what_is_no_glob_of_images(glob: str, reason: str) -> None:
@@ -366,7 +369,7 @@ def test_an_entry_fit_for_an_allow_list(pattern: str) -> None:
         ("x@{namespace}.iam.gserviceaccount.com", "after the @ must be literal"),
         (ROLE + "a**", "whole segment"),
         (ROLE + "**b/c", "whole segment"),
-        (ROLE + "{namespace}*", AMBIGUOUS),
+        (ROLE + "{namespace}*", r"between {namespace} and \* there must be"),
         (ROLE + "*{namespace}", AMBIGUOUS),
         (ROLE + "pull-{namespace}-*", AMBIGUOUS),
         (ROLE + "*-{namespace}", AMBIGUOUS),

@@ -173,6 +173,7 @@ def test_an_alias_in_no_region_is_a_defect() -> None:
         (f"https://{HOST}/app", "scheme"),
         (f"user@{HOST}/app", "user information"),
         (f"user:pw@{HOST}/app", "user information"),
+        (f"https://user:pw@{HOST}/app", "scheme"),
         ("[::1]/app", "IPv6"),
         ("[::1]:5000/app", "IPv6"),
         (f"{HOST}/../app", "climbs"),
@@ -212,6 +213,7 @@ def test_what_the_kubelet_can_not_have_sent_is_invalid(image: str, reason: str) 
     assert (error.code, error.status) == ("image-invalid", BAD_INPUT)
     assert reason in error.what
     assert error.line().isprintable()
+    assert "pw" not in error.line()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the request on stdin and leave the process."""
+    exec_client.leave_on_signals()
     raw = stdin.read()
-    exec_client.leave_on_termination()
     deps = pipeline.Deps(lambda: config.load(arguments.config), SystemClock())
     exec_client.leave(pipeline.serve(raw, deps))

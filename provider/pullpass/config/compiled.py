@@ -5,7 +5,7 @@ Rules:
 * It is used only when its stamp is the source's: program version, path, device, inode, size, mtime and ctime. The ctime
   is set by the kernel alone, so a change of owner or mode, or of content under a restored mtime, is seen as well; that
   is why a reader need not check the source's permissions again.
-* It is used only when it belongs to the caller and nobody else may write it.
+* It is used only when it and its directory belong to the caller and nobody else may write them.
 * It is used only when every value has its type. Anything else (cut short, an older form, another program's file) is
   "not there": the source is compiled again and the file replaced.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 import pullpass
 from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
@@ -95,6 +96,9 @@ def read(path: str, runtime: str) -> Config | None:
     """
     try:
         stamp = _stamp(path, os.stat(path))
+        directory = os.lstat(runtime)
+        if not stat.S_ISDIR(directory.st_mode) or not files.owned(directory):
+            return None  # whoever may write the directory may move another file of root's into it
         data, status = files.read_regular(os.path.join(runtime, NAME), LIMIT_BYTES)
         if not files.owned(status):
             return None

@@ -31,8 +31,9 @@ from pullpass.config.forms import is_metadata_host
 from pullpass.errors import CLOUD_UNREACHABLE, PullpassError, outside
 from pullpass.exchange import aws_answers, retry
 from pullpass.exchange.aws_answers import Session
+from pullpass.exchange.redaction import Redactor
 from pullpass.exchange.transport import Transport
-from pullpass.secret import Secret, redact
+from pullpass.secret import Secret
 from pullpass.store import files
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def session(
     service = _Service(CONTAINER, deadline, clock, jitter)
     headers = {"Accept": "application/json"}
     if authorization:
-        service.secrets.append(authorization)
+        service.redacted.add(authorization)
         headers["Authorization"] = authorization.reveal()
     codes = {400: "aws-metadata-denied", 404: "aws-node-role"}  # so say ECS and the agent of EKS
     document = service.document(service.ask("GET", url, headers, codes))
@@ -117,7 +118,7 @@ def container(environment: Mapping[str, str]) -> tuple[str, Secret | None]:
     if not usable or parts.username is not None or not aws_answers.is_word(url):
         raise PullpassError(
             "aws-container-credentials",
-            f"{name} must lead to a link-local or loopback address over http, and leads to {outside(url, 128)!r}",
+            f"{name} must lead to a link-local or loopback address over http, and leads to '{outside(url, 128)}'",
         )
     return url, _authorization(environment)
 
@@ -146,7 +147,7 @@ def _instance_session(metadata_url: str, service: _Service) -> Session:
     token = answer.body.decode("ascii", "replace")
     if not aws_answers.is_word(token):
         raise PullpassError("aws-metadata-foreign", f"{INSTANCE}: {service.answered} is no session token")
-    service.secrets.append(Secret(token))
+    service.redacted.add(Secret(token))
     headers = {"X-aws-ec2-metadata-token": token}
     codes = {404: "aws-node-role"}
     answer = service.ask("GET", f"{metadata_url}{ROLE_PATH}", headers, codes)
@@ -163,7 +164,7 @@ class _Service:
     """A service on the node's own link, which is asked within `REQUEST_LIMIT_S` each time.
 
     Attributes:
-        secrets: what must not be seen in an error.
+        redacted: blanks, in what is told, what was sent.
         answered: the newest answer in a few words.
     """
 
@@ -172,7 +173,7 @@ class _Service:
         self._deadline = deadline
         self._clock = clock
         self._jitter = jitter
-        self.secrets: list[Secret] = []
+        self.redacted = Redactor((), ())
         self.answered = ""
 
     def ask(
@@ -201,8 +202,8 @@ class _Service:
             if error.code == "internal":
                 raise
             code = "aws-metadata-unreachable" if error.upstream == CLOUD_UNREACHABLE else "aws-metadata-foreign"
-            raise self._error(code, error.what) from None
-        self.answered = redact(transport.answered, self.secrets)
+            raise self._error(code, self.redacted(error.what)) from None
+        self.answered = transport.answered
         if answer.status != 200:
             code = "aws-metadata-denied" if answer.status in (401, 403) else "aws-metadata-foreign"
             raise self._error(codes.get(answer.status, code), self.answered)
@@ -219,7 +220,8 @@ class _Service:
         code = str(document.get("Code") or "Success")
         if code != "Success":
             # EC2 may not assume the role that it says the instance has.
-            raise self._error("aws-node-role", f"{outside(code, 64)}: {outside(str(document.get('Message') or ''))}")
+            message = outside(self.redacted(str(document.get("Message") or "")))
+            raise self._error("aws-node-role", f"{outside(self.redacted(code), 64)}: {message}")
         return document
 
     def keys(self, document: dict[str, Any], principal: str) -> Session:
@@ -239,4 +241,4 @@ class _Service:
         )
 
     def _error(self, code: str, what: str) -> PullpassError:
-        return PullpassError(code, f"{self._what}: {redact(what, self.secrets)}")
+        return PullpassError(code, f"{self._what}: {what}")

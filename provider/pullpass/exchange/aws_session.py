@@ -50,7 +50,7 @@ def repository_policy(target: Target, *, pull_through: bool) -> str:
             the policy is longer than STS takes.
     """
     if not REPOSITORY_CHARACTERS.issuperset(target.repository):
-        raise PullpassError("repository-name", f"{outside(target.repository)!r} can't be an ECR repository")
+        raise PullpassError("repository-name", f"'{outside(target.repository)}' can't be an ECR repository")
     actions = PULL_ACTIONS + PULL_THROUGH_ACTIONS if pull_through else PULL_ACTIONS
     arn = f"arn:{target.partition}:ecr:{target.region}:{target.account}:repository/{target.repository}"
     policy = _policy(_allow("ecr:GetAuthorizationToken", "*"), _allow(actions, arn))
@@ -75,7 +75,7 @@ def hop_policy(role: str) -> str:
     if "$" in role:  # IAM allows it in a path; with a brace behind it, it is a variable of a policy
         raise PullpassError(
             "identity-invalid",
-            f"{outside(role)!r} has a `$`, which a session policy reads as a variable",
+            f"'{outside(role)}' has a `$`, which a session policy reads as a variable",
             "give the role of the second hop a path without it",
         )
     return _policy(_allow("sts:AssumeRole", role))

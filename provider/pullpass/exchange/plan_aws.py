@@ -149,7 +149,7 @@ def _check_role(arn: str, target: Target, decision: Decision) -> None:
     except ValueError as error:  # a template with a long namespace in it, say
         raise PullpassError(
             "identity-invalid",
-            f"grant {outside(decision.grant)!r} gives {outside(arn)!r}, which names no role: {error}",
+            f"grant '{outside(decision.grant)}' gives '{outside(arn)}', which names no role: {error}",
             "choose a shorter template, or give this service account a grant of its own",
         ) from None
     if role.partition == target.partition:

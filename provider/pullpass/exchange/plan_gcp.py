@@ -123,7 +123,7 @@ def make(subject: Subject | None, decision: Decision, config: Config, gcr: Gcr) 
         return _workload(subject, decision, config, gcr, impersonation_url="")
     if not registry.is_service_account_email(decision.identity):  # it becomes a part of a URL
         raise PullpassError(
-            "identity-invalid", f"grant {outside(decision.grant)!r} gives {outside(decision.identity)!r}, no e-mail"
+            "identity-invalid", f"grant '{outside(decision.grant)}' gives '{outside(decision.identity)}', no e-mail"
         )
     base = gcr.iam_credentials_url or f"https://iamcredentials.{gcr.universe_domain}"
     url = f"{base.rstrip('/')}/v1/projects/-/serviceAccounts/{decision.identity}:generateAccessToken"

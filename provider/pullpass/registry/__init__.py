@@ -114,20 +114,27 @@ def match(name: str, aliases: Iterable[Alias] = (), gcr_hosts: Iterable[str] = (
     try:
         host, repository = image.split(name)
     except ValueError as error:
-        raise PullpassError("image-invalid", f"image {outside(name)!r}: {error}") from None
+        raise PullpassError("image-invalid", f"image '{_shown(name)}': {error}") from None
     ecr = aws.parse_host(host)
     if ecr is None:
         ecr = _alias(host, aliases)
     if ecr is not None:
         if len(repository) < aws.REPOSITORY_MIN_CHARS:
-            raise PullpassError("image-invalid", f"image {outside(name)!r}: ECR has no repository of one character")
+            raise PullpassError("image-invalid", f"image '{outside(name)}': ECR has no repository of one character")
         return Target(ECR, host, repository, ecr.account, ecr.region, ecr.partition, ecr.fips, ecr.dual_stack)
     if host in ECR_PUBLIC_HOSTS:
         dual_stack = ECR_PUBLIC_HOSTS[host]
         return Target(ECR_PUBLIC, host, repository, "", ECR_PUBLIC_REGION, "aws", fips=False, dual_stack=dual_stack)
     if is_google_host(host) or host in tuple(gcr_hosts):
         return Target(GCR, host, repository)
-    raise PullpassError("registry-unknown", f"host {outside(host)!r} of image {outside(name)!r}", _hint(host))
+    what = f"host '{outside(host)}' of image '{outside(name)}' is no registry that is known here"
+    raise PullpassError("registry-unknown", what, _hint(host))
+
+
+def _shown(name: str) -> str:
+    """A malformed name for an error, without what stands before an `@` where a password may stand."""
+    before, at, after = name.rpartition("://")[2].partition("@")
+    return outside(f"[hidden]@{after}" if at and "/" not in before else name)
 
 
 def auth_key(target: Target) -> str:
