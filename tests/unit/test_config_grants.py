@@ -10,6 +10,9 @@ from configurations import ABSENT, BOTH, ECR_HOST, EMAIL, GCR_IMAGE, IMAGE, KEY,
 
 ROLE_FORM = "expected an IAM role such as arn:aws:iam::111122223333:role/pull-{namespace}"
 CHOSEN = {"annotation": KEY, "allow": [ROLE]}
+CLUSTER_ROLE = "arn:aws:iam::111122223333:role/pull-{cluster}"
+CHINA_ROLE = "arn:aws-cn:iam::111122223333:role/x"
+CHINA_IMAGE = "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn/team-a/**"
 GRANTS = [
     # keys
     (
@@ -162,6 +165,21 @@ GRANTS = [
         f'expected a role of the partition of "{ROLE}"',
     ),
     ({"via": ROLE, "identity": "principal"}, '.identity is "principal" beside via', ROLE_FORM),
+    (
+        {"via": ROLE, "identity": "node", "node": True, "service_accounts": ABSENT},
+        f'.via is "{ROLE}"',
+        "expected a role without {namespace} and {service_account}",
+    ),
+    (
+        {"via": ROLE, "identity": "node", "images": [GCR_IMAGE]},
+        f'.images[1] is "{GCR_IMAGE}"',
+        f'expected an image of the cloud and partition of "{ROLE}"',
+    ),
+    (
+        {"via": CHINA_ROLE, "identity": "node"},
+        f'.images[1] is "{IMAGE}"',
+        f'expected an image of the cloud and partition of "{CHINA_ROLE}"',
+    ),
     ({"pull_through": True, "identity": "node"}, '.identity is "node" beside pull_through', ROLE_FORM),
     ({"pull_through": True, "identity": "anonymous"}, '.identity is "anonymous" beside pull_through', ROLE_FORM),
     (
@@ -204,6 +222,9 @@ def test_at_least_one_grant_is_required(grants: Any) -> None:
         {"images": ["public.ecr.aws/**"]},
         {"via": ROLE, "identity": CHOSEN},
         {"pull_through": False, "identity": "node"},
+        {"via": ROLE, "pull_through": True, "identity": "node"},
+        {"via": CLUSTER_ROLE, "identity": "node", "node": True, "service_accounts": ABSENT},
+        {"via": CHINA_ROLE, "identity": "node", "images": [CHINA_IMAGE, "public.ecr.aws/**"]},
         {"identity": CHOSEN | {"allow": ["arn:aws:iam::111122223333:role/**/{namespace}/*"]}},
     ],
     ids=repr,
@@ -211,3 +232,12 @@ def test_at_least_one_grant_is_required(grants: Any) -> None:
 def test_what_a_grant_may_say(fields: dict[str, Any]) -> None:
     """The combinations that have a meaning are accepted."""
     assert len(accept(BOTH, ("grant", [grant(**fields)])).grants) == 1
+
+
+def test_what_the_node_becomes_needs_its_section() -> None:
+    """A node's identity needs no section, a role that it becomes does."""
+    google = {name: value for name, value in BOTH.items() if name != "ecr"}
+    node = grant(identity="node", images=["*.dkr.ecr.us-west-2.amazonaws.com/**"])
+    assert len(accept(google, ("grant", [node])).grants) == 1
+    said = finding(google, ("grant", [node | {"via": ROLE}]))
+    assert said.startswith(f'grant[1].via is "{ROLE}" without [ecr]')
