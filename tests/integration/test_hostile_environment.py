@@ -31,7 +31,8 @@ from pullpass.secret import Secret
 fields, token = json.load(sys.stdin)
 fields["hops"] = [plan_aws.Hop(*hop) for hop in fields["hops"]]
 clock = SystemClock()
-credential = load("ecr")(plan_aws.AwsPlan(**fields), Secret(token), Deadline(clock, 30), clock)
+deadline = Deadline(clock, 30)
+credential = load(fields["kind"])(plan_aws.AwsPlan(**fields), Secret(token) if token else None, deadline, clock)
 print(credential.principal)
 """
 # What anybody would write who trusts the SDK.
@@ -44,6 +45,12 @@ sts = boto3.client("sts", region_name=fields["region"], endpoint_url={endpoint},
 sts.assume_role_with_web_identity(
     RoleArn=fields["identity"], RoleSessionName=fields["session_name"], WebIdentityToken=token
 )
+"""
+# The same of whoever lets the SDK find the node's keys.
+NODE_CONTROL = """
+import boto3
+
+print(boto3.Session(region_name="us-west-2").get_credentials().access_key)
 """
 
 
@@ -131,9 +138,12 @@ def write_rules(directory: Path, url: str) -> None:
         (at / "endpoint-rule-set-1.json").write_text(json.dumps(rules))
 
 
-def run(cloud: Cloud, program: str, home: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a program with a plan and a token on stdin, in exactly this environment."""
-    stdin = json.dumps([make_plan(cloud, tls=True)._replace(calls=())._asdict(), cloud.mint_token()])
+def run(
+    cloud: Cloud, program: str, home: Path, environment: dict[str, str], *, node: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a program with a plan and a token on stdin, or as the node without one, in exactly this environment."""
+    planned = make_plan(cloud, tls=True, token=not node, **({"identity": "node"} if node else {}))
+    stdin = json.dumps([planned._replace(calls=())._asdict(), "" if node else cloud.mint_token()])
     return subprocess.run(
         [sys.executable, "-c", program],
         input=stdin,
@@ -175,6 +185,57 @@ def test_each_that_breaks(cloud: Cloud, tmp_path: Path, name: str) -> None:
     assert run(cloud, OURS, tmp_path, environment).returncode == 0
     control = run(cloud, CONTROL.format(endpoint="fields['sts_url']"), tmp_path, environment)
     assert control.returncode != 0
+
+
+def node_environment(home: Path, trap: Trap) -> dict[str, str]:
+    """All that is hostile but what names a container's endpoint, which is the node's own word."""
+    environment = redirecting(home, trap) | breaking(home)
+    del environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    return environment | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_EC2_METADATA_V1_DISABLED": "false"}
+
+
+def test_node_with_everything_at_once(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:
+    """As the node, the metadata service of the configuration is asked, and nobody else; no key of a file is used."""
+    (tmp_path / "junk").write_text(JUNK)
+    done = run(cloud, OURS, tmp_path, node_environment(tmp_path, trap), node=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "role/node-prod-1\n"
+    assert cloud.counts() == {
+        "imds.token": 1, "imds.role": 1, "imds.credentials": 1, "ecr.GetAuthorizationToken": 1,
+    }  # fmt: skip
+    assert trap.caught == []
+    for request in cloud.requests():
+        assert "hostile" not in str(request.headers).lower()
+
+
+NODE_REDIRECTING = {
+    "metadata endpoint": ("AWS_EC2_METADATA_SERVICE_ENDPOINT",),
+    "proxy": ("HTTP_PROXY",),
+    "keys in the environment": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "keys in a file": (),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NODE_REDIRECTING))
+def test_each_that_redirects_the_node(cloud: Cloud, trap: Trap, tmp_path: Path, name: str) -> None:
+    """What gives boto3 other keys, or has it ask elsewhere for the node's, gives pullpass the node's."""
+    every = node_environment(tmp_path, trap)
+    environment = {variable: every[variable] for variable in NODE_REDIRECTING[name]}
+    if name in ("metadata endpoint", "proxy"):
+        (tmp_path / ".aws" / "credentials").unlink()
+    assert run(cloud, OURS, tmp_path, environment, node=True).stdout == "role/node-prod-1\n"
+    assert trap.caught == []
+    control = run(cloud, NODE_CONTROL, tmp_path, environment)
+    assert trap.caught or control.stdout == "AKIAHOSTILE\n"
+
+
+def test_container_endpoint_is_asked_by_a_node_alone(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:
+    """What names a container's endpoint makes no call in a workload's exchange; it does in the node's."""
+    environment = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": trap.url, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "shown"}
+    assert run(cloud, OURS, tmp_path, environment).returncode == 0
+    assert trap.caught == []
+    assert run(cloud, OURS, tmp_path, environment, node=True).returncode != 0
+    assert b"shown" in b"".join(trap.caught)
 
 
 REDIRECTING = {
