@@ -111,7 +111,7 @@ FIELDS: tuple[tuple[str, str, Any, str], ...] = (
         (STS, "expires_in", value, "cloud-answer")
         for value in (None, True, "", "soon", "1e3", " 300", "0x10", [300], 10**12, 1e300, "9" * 12, 43201)
     ),
-    *((STS, "expires_in", value, "cloud-answer-expired") for value in (0, -1, "0", "-300", -1e9, 0.0)),
+    *((STS, "expires_in", value, "cloud-answer-expired") for value in (0, -1, "0", "-300", -1e9, 0.0, 1e-9)),
     (STS, "token_type", "N_A", "cloud-answer"),
     (STS, "token_type", None, "cloud-answer"),
     *(

@@ -83,7 +83,7 @@ def bearer(action: str, answer: dict[str, Any], started_s: float) -> Issued:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value > LIFE_LIMIT_S:
         raise PullpassError("cloud-answer", f"{action}: the answer has no usable expires_in")
-    if value <= 0:
+    if value < 1:  # not zero: it is added to a number of ten digits
         raise PullpassError("cloud-answer-expired", f"{action}: expires_in is {value:g}s")
     return Issued(_token(action, answer, "access_token"), started_s + value)
 
