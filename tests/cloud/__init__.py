@@ -5,7 +5,7 @@ really verified. It needs `cryptography`, `pyjwt` and `botocore` (to verify sign
 
 In the process of a test (`tests/` is on `sys.path`)::
 
-    from cloud import Cloud, role_arn
+    from cloud import Cloud, role_arn                   # clients, also for Google: cloud.clients, cloud.gcp.clients
 
     with Cloud() as cloud:                              # or Cloud().start() ... .stop(); now= takes a clock
         cloud.endpoints.sts                             # http://127.0.0.1:PORT, https in sts_tls; likewise ecr,
@@ -56,8 +56,9 @@ As a process: `python tests/cloud --state-dir D` prints one line of JSON with th
 standard input ends or SIGTERM comes. All of the above works over HTTP as well: `POST {control}/METHOD` with the
 arguments as a JSON object (see `cloud.control`); `cloud.remote.Remote` starts such a process and makes such calls.
 
-The doors: services share a plain and a TLS port and are told apart by what is asked. Certificates are made for
-whatever name the client wants. The `proxy` door is an HTTP proxy whose every tunnel ends in this cloud, so that a
+The doors: services share a plain and a TLS port and are told apart by what is asked; the three registries have ports of
+their own. Under a real host's name only that host's service answers. Certificates are made for whatever name the
+client wants. The `proxy` door is an HTTP proxy whose every tunnel ends in this cloud, so that a
 client can use AWS's real host names (`HTTPS_PROXY`), FIPS and other regions included; the host is in `Request.host`.
 `cloud.dead_end(kind)` is a port that refuses, never says a byte, or does not even answer a SYN.
 

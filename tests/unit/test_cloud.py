@@ -293,6 +293,16 @@ def test_sts_refuses_a_form(cloud: Cloud, form: str, code: str, status: int) -> 
     assert reply.headers["content-type"] == "text/xml"
 
 
+def test_limits_that_the_sdk_keeps_to_are_kept_by_the_service_too(cloud: Cloud) -> None:
+    """The shortest values, which no SDK sends."""
+    short = "&RoleArn=arn:aws&RoleSessionName=x&WebIdentityToken=abc&DurationSeconds=899"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    reply = request(cloud.endpoints.sts, "POST", (FORM + short).encode(), headers)
+    assert b"4 validation errors detected" in reply.body
+    assert b"Member must have value greater than or equal to 900" in reply.body
+    assert b"Member must have length greater than or equal to 20" in reply.body
+
+
 def test_sts_takes_tokens_neither_by_get_nor_credentials(cloud: Cloud) -> None:
     """A token in a URL, or sent along with credentials, is a mistake of the caller's."""
     parameters = f"RoleArn={role_arn('pull-team-a')}&RoleSessionName=x-y&WebIdentityToken={cloud.mint_token()}"

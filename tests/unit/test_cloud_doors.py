@@ -151,6 +151,15 @@ def test_the_control_door_does_what_the_methods_do(cloud: Cloud) -> None:
     assert call(cloud, "set_role", role="pull-team-a", max_session_s=7200) == (200, role_arn("pull-team-a"))
     assert cloud.world.roles[role_arn("pull-team-a")].max_session_s == 7200
     assert call(cloud, "push", name="team-a/x", tag="v2")[1].endswith(":repository/team-a/x")
+    assert call(cloud, "push_public", name="x/y") == (200, None)
+    assert call(cloud, "set_pool", disabled=True) == (200, "projects/123/locations/global/workloadIdentityPools/nodes")
+    assert call(cloud, "set_workload_provider", provider="dev-1", issuer=cloud.issuer) == (200, "dev-1")
+    email = "new@proj.iam.gserviceaccount.com"
+    assert call(cloud, "set_service_account", email=email, impersonators=["allUsers"]) == (200, email)
+    assert call(cloud, "remove_service_account", email=email) == (200, None)
+    assert call(cloud, "push_artifact", image="x", repository="r")[1] == "projects/proj/locations/europe/repositories/r"
+    assert call(cloud, "set_artifacts", name="r", readers=["allUsers"])[0] == 200
+    assert request(f"http://{cloud.endpoints.artifact}/v2/token?scope=repository:proj/r/x:pull").status == 200
     assert call(cloud, "configure", skew_s=5) == (200, None)
     assert cloud.now() > time.time() + 4
     assert call(cloud, "jwks")[1] == cloud.jwks()
@@ -173,6 +182,10 @@ def test_the_control_door_does_what_the_methods_do(cloud: Cloud) -> None:
             "Effect": "Allow", "Action": "*", "Principal": "*", "Condition": {"IpAddress": {"aws:SourceIp": "::1"}},
         }}}, 400, "not implemented"),
         ("configure", {"speed": 1}, 400, "no setting"),
+        ("set_workload_provider", {"condition": "now()"}, 400, "undeclared reference"),
+        ("set_workload_provider", {"jwks": {"keys": []}}, 400, "Input JWK"),
+        ("set_artifacts", {"name": "r", "readers": ["me"]}, 400, "no member"),
+        ("remove_service_account", {"email": "x"}, 400, "KeyError"),
         ("stop", {}, 404, "POST to one of"),
         ("", {}, 404, "POST to one of"),
     ],

@@ -54,6 +54,17 @@ def test_what_cannot_be_asked_of_iamcredentials(cloud: Cloud, changes: dict[str,
     assert list(cloud.google.tokens) == [before]
 
 
+def test_a_body_that_is_no_json(cloud: Cloud) -> None:
+    """The content type must say JSON, and the body be an object."""
+    url = f"{cloud.endpoints.iamcredentials}/v1/projects/-/serviceAccounts/{PULL_ACCOUNT}:generateAccessToken"
+    bearer = {"Authorization": f"Bearer {access_token(cloud)}"}
+    good = json.dumps({"scope": [CLOUD_SCOPE]}).encode()
+    for body, content_type in ((good, "text/plain"), (b"[]", "application/json"), (b"{", "application/json")):
+        reply = request(url, "POST", body, {"Content-Type": content_type, **bearer})
+        assert status_error(reply)[:2] == (400, "INVALID_ARGUMENT")
+    assert request(url, "POST", good, {"Content-Type": "application/json", **bearer}).status == 200
+
+
 def test_a_longer_life_by_policy(cloud: Cloud) -> None:
     """Twelve hours, for accounts that the organisation's policy lists."""
     cloud.set_service_account(PULL_ACCOUNT, longest_token_s=43200)

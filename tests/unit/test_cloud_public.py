@@ -9,6 +9,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from cloud import role_arn
 from cloud.clients import Reply, assume, client, policy, pull, refused, request
@@ -89,6 +92,28 @@ def test_ecr_public_is_in_one_region(cloud: Cloud) -> None:
     cloud.remove_role("pull-public")
     with client("ecr-public", cloud.endpoints.ecr_public, "us-east-1") as ecr:
         assert refused(ecr.describe_registries)[0] == "UnknownOperationException"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b"[]", "SerializationException"), (b'{"registryIds": []}', "InvalidParameterException"), (b"{}", None)],
+)
+def test_ecr_public_takes_no_parameters(cloud: Cloud, body: bytes, code: str | None) -> None:
+    """The body is an empty object."""
+    keys = public_keys(cloud)
+    target = "SpencerFrontendService.GetAuthorizationToken"
+    made = AWSRequest("POST", f"{cloud.endpoints.ecr_public}/", {"X-Amz-Target": target}, body)
+    signer = Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    SigV4Auth(signer, "ecr-public", "us-east-1").add_auth(made)
+    reply = request(cloud.endpoints.ecr_public, "POST", body, {**made.headers})
+    assert json.loads(reply.body).get("__type") == code
+
+
+def test_a_role_that_is_gone(cloud: Cloud) -> None:
+    """Its sessions sign for nothing any more."""
+    keys = public_keys(cloud)
+    cloud.remove_role("pull-public")
+    assert refused(lambda: public_login(cloud, keys))[0] == "UnrecognizedClientException"
 
 
 def test_pulls_from_ecr_public(cloud: Cloud) -> None:

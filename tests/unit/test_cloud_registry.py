@@ -135,6 +135,20 @@ def test_a_short_password(cloud: Cloud) -> None:
     assert pull(cloud, "", login).status == 401
 
 
+@pytest.mark.parametrize(
+    ("limit", "while_it_lives", "afterwards"),
+    [("always", 403, 403), ("never", 200, 200), ("with-session", 403, 200)],
+)
+def test_whether_a_limit_holds_is_a_knob(cloud: Cloud, limit: str, while_it_lives: int, afterwards: int) -> None:
+    """A password's limit to what its session's policy names can be missing, or end with the session."""
+    cloud.configure(password_limit=limit)
+    login = password(cloud, Policy=pulling("team-a/app"))
+    other = "team-a/other/manifests/v1"
+    assert pull(cloud, other, login).status == while_it_lives
+    cloud.configure(skew_s=3601)
+    assert (pull(cloud, other, login).status, pull(cloud, "team-a/app/manifests/v1", login).status) == (afterwards, 200)
+
+
 # --- what they may pull
 
 
