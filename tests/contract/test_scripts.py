@@ -273,7 +273,7 @@ def test_a_clone_that_may_not_be_written(clone: Clone) -> None:
     assert err == [f"scripts/probe: .venv can't be made: {clone.path}/.build: File exists; make {clone.path} writable"]
 
 
-@pytest.mark.parametrize("script", ["test", "check", "demo"])
+@pytest.mark.parametrize("script", ["test", "check", "demo", "verify-cloud"])
 def test_help_needs_no_environment(tmp_path: Path, bin_directory: Path, script: str) -> None:
     """`--help` answers on a machine without Python, from any directory, and makes nothing."""
     copy = tmp_path / "copy"
@@ -292,7 +292,7 @@ def test_help_needs_no_environment(tmp_path: Path, bin_directory: Path, script: 
     assert [path.name for path in copy.iterdir()] == ["scripts"]
 
 
-@pytest.mark.parametrize("script", ["test", "check", "demo"])
+@pytest.mark.parametrize("script", ["test", "check", "demo", "verify-cloud"])
 def test_a_script_may_be_started_without_bash(script: str) -> None:
     """Each is executable, too."""
     assert os.access(SCRIPTS / script, os.X_OK)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloud import Cloud
+from cloud import Cloud, sigv4
 from integration.traps import Trap
+from integration.verifying import Place, TravellingClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,31 @@ def trap(set_trap: Trap) -> Iterator[Trap]:
     set_trap.caught.clear()
     yield set_trap
     set_trap.caught.clear()
+
+
+@pytest.fixture(scope="session")
+def travelling() -> Iterator[tuple[TravellingClock, Cloud]]:
+    """A clock for which waits are over at once, and a cloud that goes by it."""
+    clock = TravellingClock()
+    with Cloud(now=clock.now_s) as running:
+        yield clock, running
+
+
+@pytest.fixture
+def clock(travelling: tuple[TravellingClock, Cloud]) -> TravellingClock:
+    """The clock of `place`."""
+    return travelling[0]
+
+
+@pytest.fixture
+def place(travelling: tuple[TravellingClock, Cloud], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A cloud with its default world, reached by a proxy: AWS's and Google's names lead to it."""
+    clock, running = travelling
+    clock.start()
+    running.reset()
+    # The SDK signs by the machine's clock, which does not travel.
+    monkeypatch.setattr(sigv4, "SKEW_S", 86400)
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", running.endpoints.proxy)
+    return Place(running, clock, tmp_path)
