@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from cloud.answers import Answer, Lost, Refused
@@ -92,7 +91,7 @@ class Imds:
 
     def refusal(self, request: Request, code: str, status: int, message: str) -> Answer:
         """An error page: the service has no error codes."""
-        title = f"{status} - {HTTPStatus(status).phrase}"
+        title = f"{status} - {message}"
         page = (
             f'<?xml version="1.0" encoding="iso-8859-1"?>\n<html><head><title>{title}</title></head><body><h1>{title}'
         )
