@@ -315,7 +315,7 @@ def test_message_with_secrets(cloud: Cloud) -> None:
 
 def test_message_that_would_write_into_a_log(cloud: Cloud) -> None:
     """Line breaks and control characters of a message are escaped, and its length is bounded."""
-    cloud.fault(IAM, "PERMISSION_DENIED", message="first\n\x1b[31msecond" + "x" * 100_000)
+    cloud.fault(IAM, "PERMISSION_DENIED", message="first\n\x1b[31msecond" + " and more" * 10_000)
     found = refused(cloud, impersonating(cloud))
     assert "first\\n\\x1b[31msecond" in found.line()
     assert len(found.line()) < 1000
