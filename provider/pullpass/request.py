@@ -54,7 +54,9 @@ def parse(raw: bytes) -> Request:
         raw: the whole of stdin; one byte more than `LIMIT_BYTES` is enough to be refused as too long.
 
     Raises:
-        PullpassError: one of the `request-…` codes.
+        PullpassError: `request-too-long`, `request-version`, `request-kind`, `request-field`; for what is no strict
+            JSON document `request-empty`, `request-encoding`, `request-syntax`, `request-trailing-data`,
+            `request-duplicate-key`, `request-nesting`.
     """
     if len(raw) > LIMIT_BYTES:
         raise PullpassError("request-too-long", f"the request has more than {LIMIT_BYTES} bytes")
