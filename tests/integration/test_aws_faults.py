@@ -312,6 +312,13 @@ def test_message_of_aws_is_shown(cloud: Cloud) -> None:
     assert "AccessDenied (HTTP status 403): Not authorized: the trust policy says no (request " in error.what
 
 
+def test_no_message(cloud: Cloud) -> None:
+    """A refusal may come without a word and without an id."""
+    body = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+    cloud.fault(STS, "status", status=403, body=body, content_type="text/xml")
+    assert refused(cloud).what == "sts:AssumeRoleWithWebIdentity: AccessDenied (HTTP status 403)"
+
+
 def test_message_with_secrets(cloud: Cloud) -> None:
     """A message that echoes what it was given is shown without the token, and without what STS issued."""
     token = cloud.mint_token()

@@ -206,6 +206,14 @@ def test_absent(cloud: Cloud, kind: str) -> None:
     assert cloud.counts() == {}
 
 
+@pytest.mark.parametrize("url", ["http://10.0.0.1", "http://localhost:1", "https://169.254.169.254"])
+def test_service_that_is_not_the_nodes(cloud: Cloud, url: str) -> None:
+    """The configuration takes no such URL; if one came through all the same, nothing would be asked there."""
+    error = no_node(cloud, aws_metadata=url)
+    assert error.code == "internal"
+    assert "would be asked over" in error.what
+
+
 def test_version_1_is_not_spoken(cloud: Cloud) -> None:
     """A service without session tokens is asked for nothing, though it would answer."""
     cloud.configure(imds_v1=True)
