@@ -84,8 +84,8 @@ print(logging.getLogger("google").isEnabledFor(logging.DEBUG))
 )
 
 
-def hostile(home: Path, trap: Trap) -> dict[str, str]:
-    """Variables and files that name other credentials, other servers, other certificates, or somebody who listens."""
+def write_files(home: Path, trap: Trap) -> Path:
+    """Files in the places where the library and its transports look; returns the directory of gcloud's."""
     gcloud = home / ".config" / "gcloud"
     gcloud.mkdir(parents=True)
     external = {
@@ -104,6 +104,12 @@ def hostile(home: Path, trap: Trap) -> dict[str, str]:
     for path in (home / ".netrc", home / "netrc"):
         path.write_text("default login hostile password hostile\n")
         path.chmod(0o600)
+    return gcloud
+
+
+def hostile(home: Path, trap: Trap) -> dict[str, str]:
+    """Variables and files that name other credentials, other servers, other certificates, or somebody who listens."""
+    gcloud = write_files(home, trap)
     place = trap.url.removeprefix("http://")
     return {
         "GOOGLE_APPLICATION_CREDENTIALS": str(home / "adc.json"),
