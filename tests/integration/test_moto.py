@@ -25,12 +25,14 @@ from pullpass.errors import PullpassError
 from pullpass.exchange import aws, plan_aws
 from pullpass.policy import Decision
 from pullpass.secret import Secret
+from support import make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ROLE = "arn:aws:iam::123456789012:role/pull-team-a"
-TOKEN = "header.payload.signature"
+VIA = "arn:aws:iam::123456789012:role/reader"
+TOKEN = make_token()
 
 
 class Quiet(WSGIRequestHandler):
@@ -45,7 +47,7 @@ class Moto:
 
     Attributes:
         seen: headers and body of each request, oldest first.
-        before_ecr: called with the WSGI environment of a request to ECR, before moto sees it.
+        before_signed: called with the WSGI environment of a signed request, before moto sees it.
     """
 
     def __init__(self) -> None:
@@ -55,15 +57,15 @@ class Moto:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.seen: list[tuple[dict[str, str], bytes]] = []
-        self.before_ecr: Callable[[dict[str, Any]], None] = lambda _: None
+        self.before_signed: Callable[[dict[str, Any]], None] = lambda _: None
 
     def _record(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
         if environ["PATH_INFO"] == "/":
             self.seen.append(({name: str(value) for name, value in environ.items() if name.startswith("HTTP_")}, body))
-        if "HTTP_X_AMZ_TARGET" in environ:
-            self.before_ecr(environ)
+        if "/ecr/" in environ.get("HTTP_AUTHORIZATION", "") or "/sts/" in environ.get("HTTP_AUTHORIZATION", ""):
+            self.before_signed(environ)
         answer: Iterable[bytes] = self._app(environ, start_response)
         return answer
 
@@ -88,25 +90,28 @@ class Moto:
 
 @pytest.fixture
 def moto() -> Iterator[Moto]:
-    """A server with a role that may log in to ECR; it enforces nothing until it is told to."""
+    """A server with a role that may log in to ECR, and another that it may become; nothing is enforced yet."""
     server = Moto()
     iam = boto3.client(
         "iam", "us-west-2", endpoint_url=server.url, aws_access_key_id="AKIAEXAMPLE", aws_secret_access_key="made-up"
     )
-    iam.create_role(RoleName="pull-team-a", AssumeRolePolicyDocument="{}")
-    allow = {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}
+    allow = {"Effect": "Allow", "Action": ["ecr:GetAuthorizationToken", "sts:AssumeRole"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    iam.put_role_policy(RoleName="pull-team-a", PolicyName="login", PolicyDocument=document)
+    everybody = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    for role in ("pull-team-a", "reader"):
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust)
+        iam.put_role_policy(RoleName=role, PolicyName="login", PolicyDocument=document)
     server.seen.clear()
     yield server
     server.stop()
 
 
-def exchange(moto: Moto) -> PullpassError:
+def exchange(moto: Moto, via: str = "") -> PullpassError:
     """An exchange with moto, which always fails: its passwords ended in 2015."""
     ecr = make_ecr(sts_endpoint=moto.url, ecr_endpoint=moto.url)
     target = make_target(account="123456789012")
-    decision = Decision("team images", ROLE, "", pull_through=False)
+    decision = Decision("team images", ROLE, via, pull_through=False)
     planned = plan_aws.make(make_subject(), target, decision, make_config(ecr=ecr), ecr)
     clock = ImpatientClock()
     with pytest.raises(PullpassError) as caught:
@@ -136,9 +141,26 @@ def test_calls_and_a_past_expiry(moto: Moto) -> None:
     assert ecr_body == b"{}"
 
 
+def test_second_hop(moto: Moto) -> None:
+    """Moto, enforcing from the first signature on, takes the first session's for the hop and the second's for ECR."""
+    moto.before_signed = lambda _: moto.enforce()
+    assert exchange(moto, VIA).code == "cloud-answer-expired"
+    _, (hop_headers, hop_body), (ecr_headers, _) = moto.seen
+    form = parse_qs(hop_body.decode())
+    assert form.pop("Policy")[0].endswith(':repository/team-a/app"}]}')
+    assert form == {
+        "Action": ["AssumeRole"],
+        "Version": ["2011-06-15"],
+        "RoleArn": [VIA],
+        "RoleSessionName": ["prod-1_team-a_web"],
+        "DurationSeconds": ["3600"],
+    }
+    assert hop_headers["HTTP_AUTHORIZATION"].partition(",")[0] != ecr_headers["HTTP_AUTHORIZATION"].partition(",")[0]
+
+
 def test_signature_holds(moto: Moto) -> None:
     """With signatures and permissions enforced, moto still answers: the session's keys signed the call."""
-    moto.before_ecr = lambda _: moto.enforce()
+    moto.before_signed = lambda _: moto.enforce()
     assert exchange(moto).code == "cloud-answer-expired"
 
 
@@ -149,7 +171,7 @@ def test_signature_is_looked_at(moto: Moto) -> None:
         moto.enforce()
         environ["HTTP_AUTHORIZATION"] = environ["HTTP_AUTHORIZATION"][:-4] + "0000"
 
-    moto.before_ecr = break_signature
+    moto.before_signed = break_signature
     error = exchange(moto)
     # moto answers ECR's JSON calls with XML here, in which the SDK finds no error code.
     assert error.code == "cloud-answer"
