@@ -19,11 +19,13 @@ from cloud.gcp.world import CLOUD_SCOPE, GOOGLE_AUDIENCE, IAM_SCOPE, PULL_ACCOUN
 from integration.exchanging import LONG_S, ImpatientClock
 from integration.exchanging_gcp import IAM, STS, impersonating, make_plan, mint, refused, run, secrets_of
 from pullpass.clock import Deadline
-from pullpass.errors import UNREACHABLE, PullpassError
+from pullpass.errors import BAD_INPUT, UNREACHABLE, PullpassError
 from pullpass.exchange import gcp
 from pullpass.secret import Secret
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloud import Cloud
     from cloud.gcp.world import AccessToken
     from pullpass.exchange import Credential
@@ -212,6 +214,15 @@ def test_universe_that_is_somebody_elses(cloud: Cloud, monkeypatch: pytest.Monke
     assert (error.code, error.status) == ("cloud-tls", UNREACHABLE)
     assert error.hint.startswith("check gcr.universe_domain")
     assert cloud.count(STS) == cloud.count("elsewhere") == 0
+
+
+def test_ca_bundle_that_is_missing(cloud: Cloud, tmp_path: Path) -> None:
+    """The configuration's own mistake names the file, however long its path is."""
+    bundle = tmp_path / "a-file-with-a-long-name-that-is-not-there.pem"
+    error = refused(cloud, make_plan(cloud, tls=True, ca_bundle=str(bundle)))
+    assert (error.code, error.status) == ("ca-bundle", BAD_INPUT)
+    assert str(bundle) in error.what
+    assert cloud.count(STS) == 0
 
 
 def test_endpoint_of_another_service(cloud: Cloud) -> None:
