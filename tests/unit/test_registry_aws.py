@@ -108,6 +108,15 @@ def test_endpoints_are_where_botocore_sends(sdk: Any, service: str, region: str)
             assert endpoint(service, region, fips=fips, dual_stack=dual_stack) + "/" == sent
 
 
+@pytest.mark.newest
+@pytest.mark.parametrize("dual_stack", [False, True])
+def test_ecr_public_is_where_botocore_sends(sdk: Any, dual_stack: bool) -> None:
+    """ECR Public has its API in the region that its passwords are asked for in."""
+    region = registry.ECR_PUBLIC_REGION
+    ours = endpoint("ecr-public", region, fips=False, dual_stack=dual_stack)
+    assert ours + "/" == sent_to(sdk, "ecr-public", region, fips=False, dual_stack=dual_stack)
+
+
 @pytest.mark.parametrize(
     ("service", "region", "fips", "dual_stack", "url"),
     [
@@ -120,6 +129,8 @@ def test_endpoints_are_where_botocore_sends(sdk: Any, service: str, region: str)
         ("ecr", "us-west-2", False, True, "https://ecr.us-west-2.api.aws"),
         ("ecr", "us-west-2", True, True, "https://ecr-fips.us-west-2.api.aws"),
         ("ecr", "cn-north-1", False, True, "https://ecr.cn-north-1.api.amazonwebservices.com.cn"),
+        ("ecr-public", "us-east-1", False, False, "https://api.ecr-public.us-east-1.amazonaws.com"),
+        ("ecr-public", "us-east-1", False, True, "https://ecr-public.us-east-1.api.aws"),
     ],
 )
 def test_endpoints_as_written(service: str, region: str, fips: bool, dual_stack: bool, url: str) -> None:
