@@ -7,7 +7,7 @@ modules are imported before the request has been read.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # typeshed knows it by the name of its front alone
 import posix
 
 TYPE_CHECKING = False

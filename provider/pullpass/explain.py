@@ -147,6 +147,8 @@ def _plan(found: Found) -> str:
 def _verified(found: Found) -> str:
     if not found.verified:
         return ""
+    if found.subject is None:
+        return "there is no token"
     if found.config and found.config.node.jwks:
         return f"the token's signature is valid by {found.config.node.jwks}"
     return "the token's signature is left to the cloud: node.jwks is not set"

@@ -201,8 +201,11 @@ def verify(found: Found, deps: Deps) -> None:
     assert found.config is not None and found.target is not None and found.request is not None  # noqa: S101, PT018
     if found.subject is not None and found.request.token is not None:
         expected = audience(found.target, found.config)
+        now_s = deps.clock.now_s()
         check = exchange.load_verifier()
-        check(found.request.token, found.subject, expected, found.config.node.jwks, deps.clock.now_s())
+        check(found.request.token, found.subject, expected, found.config.node.jwks, now_s)
+        if found.plan is not None:
+            plan.check_token(found.plan, found.request.token, now_s)
     found.verified = True
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
 from pullpass import explain, pipeline
-from support import FakeClock, make_claims, make_token, public_jwk
+from support import NOW_S, FakeClock, make_claims, make_token, public_jwk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,3 +195,26 @@ def test_a_defect_is_explained_as_one() -> None:
     status, document = explain.explain(make_request(make_token()), pipeline.Deps(load_config, FakeClock()))
     assert (status, document["code"]) == (6, "internal")
     assert "secret" not in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        pytest.param({"alg": "ES384"}, "gcp-token-algorithm", id="algorithm"),
+        pytest.param({"claims": {"iat": int(NOW_S) - 25 * 3600}}, "gcp-token-age", id="age"),
+    ],
+)
+def test_what_google_takes_from_nobody_is_refused_here_too(token: dict[str, Any], code: str) -> None:
+    """A token that Google would refuse whoever it is for is refused by explain as by the launcher."""
+    config = make_config(make_grant(images=("gcr.io/proj/**",), identity="principal"))
+    audience = config.gcr.audience if config.gcr else ""
+    claims = make_claims(audience=audience) | token.pop("claims", {})
+    status, document = run(make_request(make_token(claims, **token), "gcr.io/proj/app"), config)
+    assert (status, document["code"]) == (3, code)
+    assert run(make_request(make_token(make_claims(audience=audience)), "gcr.io/proj/app"), config)[0] == 0
+
+
+def test_a_static_pod_has_no_token_to_look_at() -> None:
+    """Nothing is said about a signature where there is no token."""
+    config = make_config(make_grant(node=True, service_accounts=(), identity="node"))
+    assert run(make_request(), config)[1]["steps"][-1]["detail"] == "there is no token"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pullpass.identity import Subject
     from pullpass.policy import Decision
     from pullpass.registry import Target
+    from pullpass.secret import Secret
 
 
 def make(subject: Subject | None, target: Target, decision: Decision, config: Config) -> Plan:
@@ -43,3 +44,18 @@ def make(subject: Subject | None, target: Target, decision: Decision, config: Co
         return plan_aws.make(subject, target, decision, config, config.ecr)
     section = "gcr" if target.kind == registry.GCR else "ecr"
     raise PullpassError("registry-not-configured", f"{outside(target.host)} needs the section [{section}]")
+
+
+def check_token(planned: Plan, token: Secret, now_s: float) -> None:
+    """Refuse a token that the plan's cloud takes from nobody, before it is sent.
+
+    Args:
+        planned: what would be sent.
+        token: the pod's token.
+        now_s: the time, seconds since the epoch.
+
+    Raises:
+        PullpassError: `gcp-token-algorithm`, `gcp-token-age`.
+    """
+    if planned.kind == plan_gcp.KIND:
+        plan_gcp.check_token(token, now_s)

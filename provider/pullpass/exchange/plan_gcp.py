@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pullpass import exchange, policy, registry
+from pullpass import exchange, identity, policy, registry
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import Call
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pullpass.config import Config, Gcr
     from pullpass.identity import Subject
     from pullpass.policy import Decision
+    from pullpass.secret import Secret
 
 # A plan's kind is a row of `exchange.TABLE`.
 KIND = "gcr"
@@ -43,6 +44,10 @@ IMPERSONATION_SCOPE = "https://www.googleapis.com/auth/iam"
 # google.subject, the name of a principal within its pool: at most 127 bytes (IAM API, workloadIdentityPools.providers,
 # attributeMapping).
 SUBJECT_LIMIT_BYTES = 127
+# What Google takes of the algorithms that an API server can sign with (IAM documentation, "Configure workload identity
+# federation with other identity providers", the requirements on OIDC tokens).
+ALGORITHMS = ("RS256", "ES256")
+OLDEST_TOKEN_S = 24 * 3600
 # The directory of the metadata server that holds the instance's own account.
 METADATA_ACCOUNT = "/computeMetadata/v1/instance/service-accounts/default"
 
@@ -222,3 +227,25 @@ def _warning(provider: str, sub: str) -> str:
     if not is_too_long(provider, sub):
         return ""
     return f"; its sub has {len(sub)} bytes, and a google.subject at most {SUBJECT_LIMIT_BYTES}: map a shorter one"
+
+
+def check_token(token: Secret, now_s: float) -> float:
+    """Refuse a token that Google takes from nobody, before it is sent.
+
+    Returns:
+        The token's end, seconds since the epoch.
+
+    Raises:
+        PullpassError: `gcp-token-algorithm`, `gcp-token-age`, or a code of the section "token".
+    """
+    header, claims = identity.decode(token.reveal())
+    if header["alg"] not in ALGORITHMS:
+        raise PullpassError(
+            "gcp-token-algorithm", f"the token's alg is {header['alg']}, and Google takes {' and '.join(ALGORITHMS)}"
+        )
+    identity.check_times(claims, now_s)  # so that both are whole numbers, too
+    issued_s, expires_s = claims["iat"], claims["exp"]
+    assert isinstance(issued_s, int) and isinstance(expires_s, int)  # noqa: S101, PT018 - narrows the types
+    if now_s - issued_s > OLDEST_TOKEN_S:
+        raise PullpassError("gcp-token-age", f"the token was issued {(now_s - issued_s) / 3600:.1f}h ago")
+    return float(expires_s)
