@@ -222,6 +222,7 @@ def test_what_the_kubelet_can_not_have_sent_is_invalid(image: str, reason: str) 
 def test_repository_names_follow_the_distribution_grammar(repository: str) -> None:
     """What the reference library accepts passes, up to its 255 characters."""
     assert match(f"gcr.io/{repository}").image == f"gcr.io/{repository}"
+    assert (len(repository) < 2) or match(f"{HOST}/{repository}").image == f"{HOST}/{repository}"
 
 
 LOOK_ALIKE = "do not trust it"
@@ -263,6 +264,7 @@ DEFAULT = "take this host out of matchImages"
         (VPCE.replace("us-west-2", "us-east-1"), "[[ecr.alias]], or put ACCOUNT. before it"),
         (f"{ACCOUNT}.vpce-0a-b1.dkr.ecr.us-west-2.amazonaws.com", "in us-west-2 a host of ECR is"),
         (f"{ACCOUNT}.vpce-xyz-b1.dkr.ecr.us-west-2.vpce.amazonaws.com", "in us-west-2 a host of ECR is"),
+        (f"{ACCOUNT}.vpce--b1.dkr.ecr.us-west-2.vpce.amazonaws.com", "in us-west-2 a host of ECR is"),
         (f"{ACCOUNT}.vpce-0a-.dkr.ecr.us-west-2.vpce.amazonaws.com", None),
         (f"{ACCOUNT}.vpce-0a.dkr.ecr.us-west-2.vpce.amazonaws.com", "in us-west-2 a host of ECR is"),
         (f"{ACCOUNT}.vpce-0a-b1.dkr.ecr-fips.us-west-2.vpce.amazonaws.com", "in us-west-2 a host of ECR is"),
