@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 class Secret:
     """Text that hides itself: tokens and passwords travel in it and are taken out by `reveal` alone.
@@ -45,17 +41,3 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a secret can't be pickled or copied")
-
-
-# A part of a token that is shorter tells nothing, and may be a word of the message: `ya29.d.…` has a part `d`.
-PART_CHARS = 16
-
-
-def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """`text` without any of `secrets`, and without the parts of a token: messages of a cloud may echo what was sent."""
-    for secret in secrets:
-        whole = secret.reveal()
-        for part in (whole, *(part for part in whole.split(".") if len(part) >= PART_CHARS)):
-            if part:
-                text = text.replace(part, "[redacted]")
-    return text

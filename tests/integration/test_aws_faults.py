@@ -339,7 +339,7 @@ def test_message_with_secrets(cloud: Cloud) -> None:
 
 def test_message_that_would_write_into_a_log(cloud: Cloud) -> None:
     """Line breaks and control characters of a message are escaped, and its length is bounded."""
-    cloud.fault(ECR, "AccessDeniedException", message="first\n\x1b[31msecond" + "x" * 100_000)
+    cloud.fault(ECR, "AccessDeniedException", message="first\n\x1b[31msecond" + " x" * 100_000)
     error = refused(cloud)
     assert "first\\n\\x1b[31msecond" in error.line()
     assert len(error.line()) < 1000

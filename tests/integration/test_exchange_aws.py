@@ -16,6 +16,7 @@ from integration.exchanging import LONG_S, ROLE, ImpatientClock, make_plan, refu
 from pullpass.clock import Deadline
 from pullpass.errors import PullpassError
 from pullpass.exchange import aws, aws_sdk
+from pullpass.exchange.redaction import Redactor
 from pullpass.secret import Secret
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def test_nothing_is_logged(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> No
 def test_sdk_cannot_choose_another_host(cloud: Cloud) -> None:
     """A request that the SDK would send elsewhere than the plan says is not sent at all."""
     clock = ImpatientClock()
-    sdk = aws_sdk.Sdk("", None, Deadline(clock, LONG_S), clock, jitter=lambda: 0.0)
+    sdk = aws_sdk.Sdk("", Redactor((), ()), Deadline(clock, LONG_S), clock, jitter=lambda: 0.0)
 
     def send_elsewhere(request: Any, **_: object) -> None:
         request.url = cloud.endpoints.elsewhere

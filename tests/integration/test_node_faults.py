@@ -249,7 +249,7 @@ def test_session_token_is_not_shown(cloud: Cloud, where: str) -> None:
 
 def test_message_that_would_write_into_a_log(cloud: Cloud) -> None:
     """Line breaks and control characters of a message are escaped, and its length is bounded."""
-    fields = {"Code": "Evil\nCode" + "y" * 10_000, "Message": "first\n\x1b[31msecond" + "x" * 100_000}
+    fields = {"Code": "Evil\nCode" + "y" * 10_000, "Message": "first\n\x1b[31msecond" + " x" * 100_000}
     cloud.fault(KEYS, "set", fields=fields)
     error = node_error(cloud)
     assert "first\\n\\x1b[31msecond" in error.line()

@@ -10,8 +10,10 @@ import os
 import random
 from typing import TYPE_CHECKING
 
-from pullpass.exchange import Credential, aws_answers, aws_node, plan_aws
+from pullpass import identity, registry
+from pullpass.exchange import Credential, aws_answers, aws_errors, aws_node, plan_aws
 from pullpass.exchange.aws_sdk import Place, Sdk
+from pullpass.exchange.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +42,7 @@ def exchange(
     session = None
     if plan.metadata_url:
         session = aws_node.session(plan.metadata_url, os.environ, deadline, clock, jitter)
-    sdk = Sdk(plan.ca_bundle, token, deadline, clock, jitter)
+    sdk = Sdk(plan.ca_bundle, _redactor(plan, token), deadline, clock, jitter)
     for hop in plan.hops:
         answer = sdk.call(hop.action, Place(plan.sts_url, plan.sts_region), _asked(plan, hop, token), session)
         session = aws_answers.session(answer, hop, plan.session_name, clock.now_s())
@@ -57,6 +59,17 @@ def exchange(
         access_key_id=session.access_key_id,
         request_ids=tuple(sdk.request_ids),
     )
+
+
+def _redactor(plan: AwsPlan, token: Secret | None) -> Redactor:
+    """What blanks the token, and leaves what AWS may well say about this plan."""
+    facts = [plan.session_name, plan.region, plan.sts_region, plan.sts_url, plan.password_url, plan.opens]
+    for hop in plan.hops:
+        facts += [hop.role, registry.parse_role(hop.role).path_and_name.rpartition("/")[2]]
+    if token:
+        _, claims = identity.decode(token.reveal())
+        facts += [str(claims.get(name, "")) for name in ("iss", "sub", "aud")]
+    return Redactor([token] if token else [], [*facts, *aws_errors.NAMES])
 
 
 def _asked(plan: AwsPlan, hop: Hop, token: Secret | None) -> dict[str, str | int]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pullpass import registry
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError
 from pullpass.secret import Secret
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Clocks that are further apart make AWS refuse our signature anyway.
 SKEW_S = 300
 USERNAME = "AWS"
+# Of a key, token or password; what AWS gives has a few kilobytes. Some of it goes into a header of the next request.
+WORD_LIMIT_CHARS = 16 * 1024
 
 
 class Session(NamedTuple):
@@ -59,7 +61,7 @@ def session(answer: dict[str, Any], hop: Hop, name: str, now_s: float) -> Sessio
     expected = f"{role.account}:assumed-role/{role.path_and_name.rpartition('/')[2]}/{name}"
     principal = word(hop.action, answer.get("AssumedRoleUser") or {}, "Arn")
     if principal.partition(":sts::")[2] != expected:
-        raise PullpassError("cloud-answer", f"{hop.action}: the session is {outside(principal)}, not {expected}")
+        raise PullpassError("cloud-answer", f"{hop.action}: the session is another one than {expected}")
     expires_s = moment(hop.action, credentials, "Expiration", now_s)
     if expires_s > now_s + hop.duration_s + SKEW_S:
         raise PullpassError(
@@ -98,8 +100,10 @@ def password(action: str, answer: dict[str, Any], now_s: float) -> tuple[Secret,
 
 
 def is_word(value: object) -> bool:
-    """Whether it is text of printable ASCII without blanks."""
-    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable() and " " not in value
+    """Whether it is text of printable ASCII without blanks, and no longer than any that AWS gives."""
+    if not isinstance(value, str) or not 0 < len(value) <= WORD_LIMIT_CHARS:
+        return False
+    return value.isascii() and value.isprintable() and " " not in value
 
 
 def word(what: str, document: Mapping[str, Any], name: str, code: str = "cloud-answer") -> str:

@@ -84,6 +84,9 @@ MEANINGS: dict[str, dict[str, str]] = {
     "ecr-public:GetAuthorizationToken": PASSWORD | _denied("aws-public-denied"),
 }
 
+# All codes that are known here.
+NAMES = frozenset(name for meanings in MEANINGS.values() for name in meanings)
+
 
 def refusal(action: str, status: int, code: str, message: str, request_id: str) -> PullpassError:
     """The error for an answer with an error code of AWS.

@@ -191,10 +191,14 @@ class _Service:
         transport = Transport(limit, self._clock, "", metadata=True)
         headers = {"User-Agent": f"pullpass/{__version__}", **headers}
 
+        def attempt() -> Answer:
+            try:
+                return transport.send(method, url, headers, None)
+            except PullpassError as error:
+                raise PullpassError(error.code, self.redacted(error.what), error.hint) from None
+
         def work() -> Answer:
-            return retry.persistently(
-                lambda: transport.send(method, url, headers, None), limit, self._clock, self._jitter
-            )
+            return retry.persistently(attempt, limit, self._clock, self._jitter)
 
         try:
             answer = limit.run(work, f"{method} {urlsplit(url).path}")
@@ -202,7 +206,7 @@ class _Service:
             if error.code == "internal":
                 raise
             code = "aws-metadata-unreachable" if error.upstream == CLOUD_UNREACHABLE else "aws-metadata-foreign"
-            raise self._error(code, self.redacted(error.what)) from None
+            raise self._error(code, error.what) from None
         self.answered = transport.answered
         if answer.status != 200:
             code = "aws-metadata-denied" if answer.status in (401, 403) else "aws-metadata-foreign"

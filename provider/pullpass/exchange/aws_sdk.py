@@ -35,14 +35,13 @@ from pullpass.errors import PullpassError, outside
 from pullpass.exchange import aws_errors, retry
 from pullpass.exchange.aws_node import VARIABLES as NODE_VARIABLES
 from pullpass.exchange.transport import Transport
-from pullpass.secret import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pullpass.clock import Clock, Deadline
     from pullpass.exchange.aws_answers import Session
-    from pullpass.secret import Secret
+    from pullpass.exchange.redaction import Redactor
 
 # What begins like this is read by botocore, boto3 or the TLS module somewhere, or is put there by AWS for them.
 SDK_VARIABLES = ("AWS_", "BOTO", "_X_AMZN_", "REQUESTS_CA_BUNDLE", "SSLKEYLOGFILE")
@@ -68,20 +67,20 @@ class Sdk:
     """
 
     def __init__(
-        self, ca_bundle: str, token: Secret | None, deadline: Deadline, clock: Clock, jitter: Callable[[], float]
+        self, ca_bundle: str, redacted: Redactor, deadline: Deadline, clock: Clock, jitter: Callable[[], float]
     ) -> None:
         """Make a session of the SDK that knows nothing but what it is given, and logs nothing of it.
 
         Args:
             ca_bundle: path of a PEM file, or "" for the system's store.
-            token: what may be sent, and must not be shown.
+            redacted: blanks what must not be shown; the sessions whose keys are used are told to it.
             deadline: of the whole run.
             clock: the run's clock.
             jitter: a number from 0 up to 1, for the waits between attempts.
         """
         self.request_ids: list[str] = []
         self._transport = Transport(deadline, clock, ca_bundle)
-        self._secrets = [token] if token else []
+        self._redacted = redacted
         self._deadline = deadline
         self._clock = clock
         self._jitter = jitter
@@ -103,7 +102,7 @@ class Sdk:
             PullpassError: always one of these, whatever the SDK raises.
         """
         if session:
-            self._secrets += [session.secret_key, session.token]
+            self._redacted.add(session.secret_key, session.token)
         service, _, operation = action.partition(":")
         client = self._client(service, place, session)
         method = getattr(client, xform_name(operation))
@@ -116,7 +115,7 @@ class Sdk:
 
         answer = self._deadline.run(work, f"{action} at {place.url}")
         if request_id := _request_id(answer):
-            self.request_ids.append(outside(request_id, 64))
+            self.request_ids.append(outside(self._redacted(request_id), 64))
         return answer
 
     def _client(self, service: str, place: Place, session: Session | None) -> Any:
@@ -143,7 +142,7 @@ class Sdk:
         try:
             return call()
         except PullpassError as error:  # from the transport
-            raise PullpassError(error.code, f"{action}: {redact(error.what, self._secrets)}", error.hint) from None
+            raise PullpassError(error.code, f"{action}: {self._redacted(error.what)}", error.hint) from None
         except ClientError as error:
             response: Any = error.response
         except Exception as error:  # noqa: BLE001 - the SDK's parsers raise anything, and quote the body in it
@@ -155,7 +154,7 @@ class Sdk:
         if code in ("", str(status)):
             # The SDK found no code of AWS's and puts the status there, with the whole body as its message.
             raise PullpassError("cloud-answer", f"{action}: {self._transport.answered} has no error code of AWS")
-        texts = [redact(text, self._secrets) for text in (code, message, _request_id(response))]
+        texts = map(self._redacted, (code, message, _request_id(response)))
         raise aws_errors.refusal(action, status, *texts)
 
 

@@ -31,10 +31,10 @@ from google.auth import identity_pool
 
 from pullpass import __version__, identity
 from pullpass.errors import PullpassError, outside
-from pullpass.exchange import Credential, gcp_answers, gcp_errors, retry
+from pullpass.exchange import Credential, gcp_answers, gcp_errors, plan_gcp, retry
 from pullpass.exchange.plan_gcp import EXCHANGE_TOKEN, GENERATE_TOKEN
+from pullpass.exchange.redaction import Redactor
 from pullpass.exchange.transport import Transport
-from pullpass.secret import Secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,14 +42,11 @@ if TYPE_CHECKING:
     from pullpass.clock import Clock, Deadline
     from pullpass.exchange.gcp_answers import Issued
     from pullpass.exchange.plan_gcp import GooglePlan
+    from pullpass.secret import Secret
 
 USERNAME = "oauth2accesstoken"
 # What begins like this is read by google-auth or the TLS module somewhere.
 SDK_VARIABLES = ("GOOGLE_", "GCE_", "GCLOUD_", "CLOUDSDK_", "NO_GCE_CHECK", "APPENGINE_", "SSLKEYLOGFILE")
-# What Google takes of the algorithms that an API server can sign with (IAM documentation, "Configure workload identity
-# federation with other identity providers", the requirements on OIDC tokens).
-ALGORITHMS = ("RS256", "ES256")
-OLDEST_TOKEN_S = 24 * 3600
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"  # noqa: S105 - the name of a type
 _DOMAIN = ".googleapis.com"
 
@@ -76,7 +73,7 @@ def exchange(
     """
     if token is None:  # only the node's identity needs none, and has another exchanger
         raise PullpassError("internal", f"no token to exchange for {outside(plan.identity)}")
-    token_ends_s = _check_token(token, clock.now_s())
+    token_ends_s = plan_gcp.check_token(token, clock.now_s())
     _isolate()
     wire = _Wire(plan, token, deadline, clock, jitter)
     try:
@@ -96,28 +93,6 @@ def exchange(
         access_key_id="",
         request_ids=(),  # Google's answers have none
     )
-
-
-def _check_token(token: Secret, now_s: float) -> float:
-    """Refuse a token that Google takes from nobody, before it is sent.
-
-    Returns:
-        The token's end, seconds since the epoch.
-
-    Raises:
-        PullpassError: `gcp-token-algorithm`, `gcp-token-age`, or a code of the section "token".
-    """
-    header, claims = identity.decode(token.reveal())
-    if header["alg"] not in ALGORITHMS:
-        raise PullpassError(
-            "gcp-token-algorithm", f"the token's alg is {header['alg']}, and Google takes {' and '.join(ALGORITHMS)}"
-        )
-    identity.check_times(claims, now_s)  # so that both are whole numbers, too
-    issued_s, expires_s = claims["iat"], claims["exp"]
-    assert isinstance(issued_s, int) and isinstance(expires_s, int)  # noqa: S101, PT018 - narrows the types
-    if now_s - issued_s > OLDEST_TOKEN_S:
-        raise PullpassError("gcp-token-age", f"the token was issued {(now_s - issued_s) / 3600:.1f}h ago")
-    return float(expires_s)
 
 
 def _isolate() -> None:
@@ -155,6 +130,22 @@ def _credentials(plan: GooglePlan, token: Secret) -> Any:
     )
 
 
+def _redactor(plan: GooglePlan, token: Secret) -> Redactor:
+    """What blanks the token, and leaves what Google may well say about this plan."""
+    _, claims = identity.decode(token.reveal())
+    told = [str(claims.get(name, "")) for name in ("iss", "sub", "aud")]
+    facts = [
+        plan.audience,
+        plan.principal,
+        plan.identity,
+        plan.token_url,
+        plan.impersonation_url,
+        plan.scope,
+        plan.ca_bundle,
+    ]
+    return Redactor([token], [*facts, *told, *gcp_errors.NAMES])
+
+
 class _Response(NamedTuple):
     """An answer in the form in which the library reads one."""
 
@@ -170,7 +161,7 @@ class _Wire:
         self, plan: GooglePlan, token: Secret, deadline: Deadline, clock: Clock, jitter: Callable[[], float]
     ) -> None:
         self._plan = plan
-        self._secrets = [token]
+        self._redacted = _redactor(plan, token)
         self._transport = Transport(deadline, clock, plan.ca_bundle)
         self._deadline = deadline
         self._clock = clock
@@ -210,7 +201,7 @@ class _Wire:
 
         issued = self._deadline.run(work, f"{action} at {url}")
         self._issued.append(issued)
-        self._secrets.append(issued.token)
+        self._redacted.add(issued.token)
         return _Response(200, {}, json.dumps(self._rewritten(action, issued)).encode("ascii"))
 
     def _attempt(self, action: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Issued:
@@ -219,16 +210,14 @@ class _Wire:
         try:
             answer = self._transport.send("POST", url, headers, body)
         except PullpassError as error:
-            what = f"{action}: {redact(error.what, self._secrets)}"
+            what = f"{action}: {self._redacted(error.what)}"
             raise PullpassError(error.code, what, _hint(error, url)) from None
         if answer.status != 200:
             said = gcp_errors.read(answer.body)
             if said is None:
                 what = f"{action}: {self._transport.answered} has no error code of Google"
                 raise PullpassError("cloud-answer", what)
-            said = gcp_errors.Said(
-                tuple(redact(code, self._secrets) for code in said.codes), redact(said.message, self._secrets)
-            )
+            said = gcp_errors.Said(tuple(map(self._redacted, said.codes)), self._redacted(said.message))
             raise gcp_errors.refusal(action, answer.status, said, self._plan)
         document = gcp_answers.document(action, answer.body, self._transport.answered)
         if action == EXCHANGE_TOKEN:

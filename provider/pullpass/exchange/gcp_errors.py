@@ -58,6 +58,11 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
 }
 
+# An error has one or two; each of them is gone through for secrets.
+DETAILS_LIMIT = 8
+# All codes that are known here.
+NAMES = frozenset(name for meanings in MEANINGS.values() for name in meanings)
+
 # ours, as above -> (a part of Google's text in lower case, what it means then); the first that is found
 TEXTS: dict[str, tuple[tuple[str, str], ...]] = {
     "gcp-request-invalid": (
@@ -103,7 +108,7 @@ def read(body: bytes) -> Said | None:
         details = error.get("details")
         reasons = [
             detail["reason"]
-            for detail in (details if isinstance(details, list) else [])
+            for detail in (details[:DETAILS_LIMIT] if isinstance(details, list) else [])
             if isinstance(detail, dict) and isinstance(detail.get("reason"), str)
         ]
         return Said((*reasons, error["status"]), _text(error.get("message")))
