@@ -25,8 +25,9 @@ FUNCTION_LINES = 50
 LEVELS = 2
 SOURCE_ROOT = "provider"
 
-# A home directory, or where this repository lies. Neither can be right on another machine.
-HOMES = re.compile(rb"/(?:root|home/[a-z_][a-z0-9_-]*|Users/\w+)/[\w.]")
+# A home directory, or where this repository lies. Neither can be right on another machine, but for the one that every
+# node of GKE has.
+HOMES = re.compile(rb"/(?:root|home/(?!kubernetes/)[a-z_][a-z0-9_-]*|Users/\w+)/[\w.]")
 
 
 def findings(root: str, files: list[str]) -> Iterator[str]:

@@ -59,6 +59,7 @@ HOME = f"/{'home'}/somebody/project"  # in one piece, the check would find this 
         ),
         pytest.param({"doc.md": f"one\nsee {HOME}/x\n"}, ["doc.md:2: a path of one machine"], id="somebody's home"),
         pytest.param({"doc.md": "/home/ and /rootless are no homes of anybody\n"}, [], id="no home"),
+        pytest.param({"doc.md": "/home/kubernetes/bin is a place of GKE's\n"}, [], id="the home of every GKE node"),
         pytest.param({".gitignore": "made/\n", "made/a.py": "x = 1\n" * 999}, [], id="what git ignores"),
     ],
 )
