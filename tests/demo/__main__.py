@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cloud import Cloud
 from demo import clients, scenes
 from demo.stage import DemoError, Stage, configuration
+from demo.story import SCENES
 from demo.telling import Teller
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def play(stage: Stage, client: clients.Client, teller: Teller | None) -> list[tu
     """Play every scene on a stage, and tell each when it is over."""
     shared = scenes.Shared(client)
     played: list[tuple[scenes.Scene, scenes.Outcome]] = []
-    for number, scene in enumerate(scenes.SCENES, 1):
+    for number, scene in enumerate(SCENES, 1):
         outcome = scenes.Outcome()
         try:
             scene.play(stage, shared, outcome)

@@ -17,7 +17,7 @@ import shutil
 import ssl
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from cloud import Cloud
@@ -28,6 +28,7 @@ MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+REALM = re.compile(r'Bearer realm="https://([^/"]+)(/[^?"]*)"')
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -59,8 +60,8 @@ class Client(Protocol):
 
     name: str
 
-    def pull(self, image: str, tag: str, login: Login, directory: str) -> None:
-        """Put `image:tag` into `directory`, which does not exist yet.
+    def pull(self, image: str, tag: str, login: Login | None, directory: str) -> None:
+        """Put `image:tag` into `directory`, which does not exist yet; without a login, as nobody.
 
         Raises:
             PullError: it could not be had.
@@ -91,10 +92,10 @@ class Skopeo:
             "HTTPS_PROXY": cloud.endpoints.proxy,
         }
 
-    def pull(self, image: str, tag: str, login: Login, directory: str) -> None:
+    def pull(self, image: str, tag: str, login: Login | None, directory: str) -> None:
         """See `Client`. The password goes by a file that lives as long as the call: an argument shows in `ps`."""
         authfile = os.path.join(self._scratch, "auth.json")
-        document = {"auths": {image.partition("/")[0]: {"auth": login.basic()}}}
+        document = {"auths": {image.partition("/")[0]: {"auth": login.basic()}} if login else {}}
         descriptor = os.open(authfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as stream:
@@ -123,7 +124,7 @@ class Http:
         self._proxy = urlsplit(cloud.endpoints.proxy)
         self._trust = ssl.create_default_context(cafile=cloud.endpoints.ca_file)
 
-    def pull(self, image: str, tag: str, login: Login, directory: str) -> None:
+    def pull(self, image: str, tag: str, login: Login | None, directory: str) -> None:
         """See `Client`."""
         host, _, repository = image.partition("/")
         # `http.client` knows no proxy variables and follows no redirect.
@@ -131,8 +132,9 @@ class Http:
             str(self._proxy.hostname), self._proxy.port, timeout=PATIENCE_S, context=self._trust
         )
         connection.set_tunnel(host)
-        headers = {"Authorization": f"Basic {login.basic()}", "Accept": ", ".join(MANIFESTS)}
         try:
+            allowed = f"Basic {login.basic()}" if login else f"Bearer {_nobody(connection, host, repository)}"
+            headers = {"Authorization": allowed, "Accept": ", ".join(MANIFESTS)}
             manifest = _get(connection, f"/v2/{repository}/manifests/{tag}", headers)
             parts = {"manifest.json": manifest}
             for part in _described(manifest):
@@ -176,6 +178,21 @@ def verify(directory: str) -> Pulled:
             raise PullError(f"{part['digest']} has another digest")
     size_bytes = len(manifest) + sum(part["size"] for part in parts)
     return Pulled(f"sha256:{hashlib.sha256(manifest).hexdigest()}", len(parts), size_bytes)
+
+
+def _nobody(connection: http.client.HTTPSConnection, host: str, repository: str) -> str:
+    """The token that a registry gives to everybody, by the distribution API's token authentication."""
+    connection.request("GET", "/v2/")
+    answer = connection.getresponse()
+    answer.read(LIMIT_BYTES)
+    realm = REALM.search(answer.headers.get("WWW-Authenticate", ""))
+    if realm is None or realm[1] != host:
+        raise PullError(f"HTTP {answer.status}: the registry does not say where its tokens are")
+    scope = urlencode({"service": host, "scope": f"repository:{repository}:pull"})
+    try:
+        return str(json.loads(_get(connection, f"{realm[2]}?{scope}", {}))["token"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PullError(f"no token: {type(error).__name__}") from None
 
 
 def _get(connection: http.client.HTTPSConnection, path: str, headers: dict[str, str]) -> bytes:

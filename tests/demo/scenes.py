@@ -1,7 +1,8 @@
-"""The scenes: what happens, what is expected, and how it is seen whether that came.
+"""The kinds of scenes: what is done, and how it is seen whether what came is what was expected. `story` has the scenes.
 
 A scene is as expected only when everything about it is: a refusal needs its code, its exit status, nothing on stdout,
-one line on stderr without the token in it, and a cloud that heard nothing of it.
+one line on stderr without the token in it, and a cloud that heard nothing of it; an answer needs its form, the calls
+that it was meant to cost and no other, and an image that the registry gave to the very identity that was granted.
 """
 
 from __future__ import annotations
@@ -11,19 +12,18 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cloud import ACCOUNT, AUDIENCE
+from cloud import AUDIENCE
 from demo.clients import Login, PullError, verify
-from demo.stage import ANNOTATION, API_VERSION, HOST, KUBELET_PATIENCE_S, request
+from demo.stage import ANNOTATION, API_VERSION, KUBELET_PATIENCE_S, request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from cloud import Cloud
+    from cloud.images import Store
     from demo.clients import Client
     from demo.stage import Reply, Stage
 
-IMAGE = f"{HOST}/team-a/app"
-OTHER = f"{HOST}/team-a/other"
-SHARED = f"{HOST}/shared/base"
 TAG = "v1"
 
 
@@ -53,11 +53,11 @@ class Outcome:
 
 
 class Shared:
-    """What scenes hand on: the client, and the password of the first scene."""
+    """What scenes hand on: the client, and the credentials that were issued, by image."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.login: Login | None = None
+        self.logins: dict[str, Login] = {}
 
 
 class Scene(Protocol):
@@ -83,75 +83,157 @@ class Scene(Protocol):
         """
 
 
-class Own:
-    """A workload pulls its own image."""
+class Asker(NamedTuple):
+    """Who asks for an image.
 
-    title = "team-a pulls its own image"
-    story = (
-        f"A pod of team-a/web needs {IMAGE}. The kubelet runs pullpass-ecr: the pod's service-account token on stdin,"
-        " no arguments, an empty environment, from /. The answer is then used to pull."
-    )
-    expected = "password, pull succeeds"
+    Attributes:
+        namespace: of the pod, or "" for a static pod, which has no token.
+        audience: of the token.
+        launcher: that the kubelet runs, which follows from the audience.
+        issued_s: when the token was issued, relative to now; it lives an hour.
+    """
+
+    namespace: str = "team-a"
+    audience: str = AUDIENCE
+    launcher: str = "pullpass-ecr"
+    issued_s: int = 0
+
+    def token(self, cloud: Cloud) -> str | None:
+        """A token of the service account `web`."""
+        if not self.namespace:
+            return None
+        return cloud.mint_token(self.namespace, "web", audience=self.audience, issued_s=self.issued_s)
+
+
+class Image(NamedTuple):
+    """An image, and who the registry should have given it to.
+
+    Attributes:
+        name: without the tag.
+        store: where it is in the cloud.
+        registry: the cloud's name for the service that has it.
+        principal: the end of what the registry calls who pulls.
+    """
+
+    name: str
+    store: Callable[[Cloud], Store]
+    registry: str
+    principal: str
+
+
+class Issued(NamedTuple):
+    """A pod gets a credential, and its image with it.
+
+    Attributes:
+        title: of the scene.
+        story: what happens.
+        image: that is asked for.
+        calls: what should be sent to the cloud.
+        asker: who asks.
+        username: that comes with the credential.
+        explained: whether the whole explanation is shown, and the request left for `--keep`; else its notes alone.
+    """
+
+    title: str
+    story: str
+    image: Image
+    calls: tuple[str, ...]
+    asker: Asker = Asker()
+    username: str = "AWS"
+    explained: bool = False
+
+    @property
+    def expected(self) -> str:
+        """For the table."""
+        return "credential, pull succeeds"
 
     def play(self, stage: Stage, shared: Shared, outcome: Outcome) -> None:
-        """Ask, show the explanation, pull with the answer."""
-        raw = request(IMAGE, stage.cloud.mint_token("team-a", "web"))
-        stage.write("request.json", raw)
+        """Ask, show what is explained about it, pull with the answer."""
+        raw = request(self.image.name, self.asker.token(stage.cloud))
+        if self.explained:
+            stage.write("request.json", raw)
         for line in stage.explain(raw).splitlines():
-            outcome.see("explain", line)
-        reply = stage.ask(raw)
-        outcome.summary = f"exit {reply.status}"
-        # That STS fetches the issuer's keys is its own affair.
-        calls = [sent.where for sent in reply.sent if sent.service != "issuer"]
-        outcome.see("to the cloud", ", ".join(calls) or "nothing")
-        if reply.status != 0 or reply.stderr:
-            outcome.see("answer", f"exit status {reply.status}: {reply.stderr.strip()}")
-            raise UnexpectedError(f"no answer, but exit status {reply.status} and {reply.stderr.strip()!r}")
-        key, shared.login, cache = credential(reply, IMAGE)
+            if self.explained:
+                outcome.see("explain", line)
+            elif line.startswith("  note "):
+                outcome.see("note", line.removeprefix("  note ").strip())
+        reply = answered(stage, raw, self.asker, outcome)
+        key, login, cache = credential(reply, self.image.name, self.username)
+        shared.logins[self.image.name] = login
         outcome.see("answer", f"exit status 0, for {key}, to be kept {cache}")
-        password = shared.login.password
-        fingerprint = hashlib.sha256(password.encode()).hexdigest()[:12]
-        shown = f"{len(password)} characters, sha256 {fingerprint}..."
-        outcome.see("credential", f"user {shared.login.username}, password not shown ({shown})")
-        self._pull(stage, shared, outcome)
-
-    def _pull(self, stage: Stage, shared: Shared, outcome: Outcome) -> None:
-        assert shared.login is not None
-        directory = os.path.join(stage.directory, "pulled")
-        try:
-            shared.client.pull(IMAGE, TAG, shared.login, directory)
-            pulled = verify(directory)
-        except PullError as error:
-            outcome.summary = "password, pull failed"
-            outcome.see("pull", str(error))
-            raise UnexpectedError(f"the pull failed: {error}") from None
-        outcome.summary = "password, pulled"
-        size = f"{pulled.blobs} blobs, {pulled.size_bytes} bytes"
-        outcome.see("pull", f"{pulled.digest[:19]}..., {size}, every digest and size verified")
-        held = stage.cloud.world.repository("team-a/app").store.tags[TAG]
-        if pulled.digest != held:
-            raise UnexpectedError(f"the image is not the registry's {TAG}, which is {held}")
+        fingerprint = hashlib.sha256(login.password.encode()).hexdigest()[:12]
+        shown = f"{len(login.password)} characters, sha256 {fingerprint}..."
+        outcome.see("credential", f"user {login.username}, password not shown ({shown})")
+        pull(self.image, login, stage, shared, outcome)
+        outcome.summary = "credential, pulled"
+        if (sent := calls(reply)) != self.calls:
+            raise UnexpectedError(f"the cloud was asked for {', '.join(sent)}, and not for {', '.join(self.calls)}")
 
 
-class Leaked:
-    """The first scene's password is tried where the workload's role reaches, and the password should not."""
+class Public(NamedTuple):
+    """A pod gets an answer without a credential, and its image without one.
 
-    title = "the same password elsewhere"
-    story = (
-        f"The password of scene 1 is tried on {OTHER}. The role pull-team-a may read that repository too; the session"
-        " behind the password is limited to the one that was asked for."
-    )
-    expected = "registry refuses"
+    Attributes:
+        title: of the scene.
+        story: what happens.
+        image: that is asked for.
+        asker: who asks.
+    """
+
+    title: str
+    story: str
+    image: Image
+    asker: Asker
+
+    @property
+    def expected(self) -> str:
+        """For the table."""
+        return "no credential, pull succeeds"
 
     def play(self, stage: Stage, shared: Shared, outcome: Outcome) -> None:
-        """Pull another repository of the same team."""
-        if shared.login is None:
+        """Ask, and pull as nobody."""
+        raw = request(self.image.name, self.asker.token(stage.cloud))
+        reply = answered(stage, raw, self.asker, outcome)
+        auth, cache = response(reply)
+        outcome.see("answer", f"exit status 0, {len(auth)} credentials, to be kept {cache}")
+        if auth:
+            raise UnexpectedError("the answer has a credential")
+        pull(self.image, None, stage, shared, outcome)
+        outcome.summary = "no credential, pulled"
+        if sent := calls(reply):
+            raise UnexpectedError(f"the cloud was asked for {', '.join(sent)}")
+
+
+class Leaked(NamedTuple):
+    """A credential is tried where its workload's role reaches, and the credential should not.
+
+    Attributes:
+        title: of the scene.
+        story: what happens.
+        image: whose credential it is, in the scene before.
+        other: that it is tried on.
+    """
+
+    title: str
+    story: str
+    image: str
+    other: str
+
+    @property
+    def expected(self) -> str:
+        """For the table."""
+        return "registry refuses"
+
+    def play(self, stage: Stage, shared: Shared, outcome: Outcome) -> None:
+        """Pull the other repository."""
+        login = shared.logins.get(self.image)
+        if login is None:
             outcome.summary = "not played"
             raise UnexpectedError("scene 1 brought no password to try")
         before = len(stage.cloud.requests("registry.manifest"))
         directory = os.path.join(stage.directory, "pulled-other")
         try:
-            shared.client.pull(OTHER, TAG, shared.login, directory)
+            shared.client.pull(self.other, TAG, login, directory)
         except PullError as error:
             outcome.see("pull", str(error))
         else:
@@ -159,7 +241,7 @@ class Leaked:
             raise UnexpectedError("the password opens more than its repository")
         # The client's failure alone proves nothing: the registry must have heard the password and said no.
         asked = stage.cloud.requests("registry.manifest")[before:]
-        if not asked or f"{HOST}/{asked[-1].parameters['repository']}" != OTHER:
+        if not asked or f"{asked[-1].host}/{asked[-1].parameters['repository']}" != self.other:
             outcome.summary = "pull failed"
             raise UnexpectedError("the registry was not asked for it")
         outcome.code = asked[-1].code or ""
@@ -176,19 +258,15 @@ class Refused(NamedTuple):
         story: what happens.
         code: the refusal's code; its exit status is 3, "refused by policy, the host gate, or the token".
         image: that is asked for.
-        account: the pod's namespace and service account.
-        audience: of the token.
-        issued_s: when the token was issued, relative to now; it lives an hour.
+        asker: who asks.
         role: that the service account's annotation names, if any.
     """
 
     title: str
     story: str
     code: str
-    image: str = IMAGE
-    account: tuple[str, str] = ("team-a", "web")
-    audience: str = AUDIENCE
-    issued_s: int = 0
+    image: str
+    asker: Asker = Asker()
     role: str | None = None
 
     @property
@@ -198,8 +276,9 @@ class Refused(NamedTuple):
 
     def play(self, stage: Stage, shared: Shared, outcome: Outcome) -> None:
         """Ask, and look at the refusal."""
-        token = stage.cloud.mint_token(*self.account, audience=self.audience, issued_s=self.issued_s)
-        reply = stage.ask(request(self.image, token, {ANNOTATION: self.role} if self.role else None))
+        token = self.asker.token(stage.cloud) or ""
+        raw = request(self.image, token, {ANNOTATION: self.role} if self.role else None)
+        reply = stage.ask(raw, self.asker.launcher)
         outcome.code = reply.stderr.removeprefix("pullpass: ").partition(":")[0] if reply.stderr else ""
         outcome.summary = f"refused, exit {reply.status}" if reply.status else f"exit {reply.status}"
         sizes = f"{len(reply.stdout)} bytes on stdout, {len(reply.sent)} requests to the cloud"
@@ -226,62 +305,85 @@ def surprises(reply: Reply, code: str, token: str) -> Iterator[str]:
         yield f"exit status {reply.status} and not 3"
 
 
-def credential(reply: Reply, image: str) -> tuple[str, Login, str]:
+def answered(stage: Stage, raw: bytes, asker: Asker, outcome: Outcome) -> Reply:
+    """Ask, and show what was sent.
+
+    Raises:
+        UnexpectedError: there is no answer.
+    """
+    reply = stage.ask(raw, asker.launcher)
+    outcome.summary = f"exit {reply.status}"
+    outcome.see("to the cloud", ", ".join(calls(reply)) or "nothing")
+    if reply.status != 0 or reply.stderr:
+        outcome.see("answer", f"exit status {reply.status}: {reply.stderr.strip()}")
+        raise UnexpectedError(f"no answer, but exit status {reply.status} and {reply.stderr.strip()!r}")
+    return reply
+
+
+def calls(reply: Reply) -> tuple[str, ...]:
+    """What was asked of the cloud; that it fetches the issuer's keys is its own affair."""
+    return tuple(sent.where for sent in reply.sent if sent.service != "issuer")
+
+
+def pull(image: Image, login: Login | None, stage: Stage, shared: Shared, outcome: Outcome) -> None:
+    """Pull an image, look at every byte of it, and at who the registry thought was asking.
+
+    Raises:
+        UnexpectedError: it is not the image, or not the one who should have it.
+    """
+    before = len(stage.cloud.requests(f"{image.registry}.manifest"))
+    directory = os.path.join(stage.directory, "pulled", image.name.replace("/", "_"))
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    try:
+        shared.client.pull(image.name, TAG, login, directory)
+        pulled = verify(directory)
+    except PullError as error:
+        outcome.summary = "answered, pull failed"
+        outcome.see("pull", str(error))
+        raise UnexpectedError(f"the pull failed: {error}") from None
+    size = f"{pulled.blobs} blobs, {pulled.size_bytes} bytes"
+    outcome.see("pull", f"{pulled.digest[:19]}..., {size}, every digest and size verified")
+    held = image.store(stage.cloud).tags[TAG]
+    if pulled.digest != held:
+        raise UnexpectedError(f"the image is not the registry's {TAG}, which is {held}")
+    who = str(stage.cloud.requests(f"{image.registry}.manifest")[before:][-1].principal)
+    outcome.see("pulled by", who)
+    if not who.endswith(image.principal):
+        raise UnexpectedError(f"the registry gave it to {who}, and not to {image.principal}")
+
+
+def response(reply: Reply) -> tuple[dict[str, dict[str, str]], str]:
+    """The response's credentials by key, and its cache duration.
+
+    Raises:
+        UnexpectedError: the kubelet would not take it.
+    """
+    try:
+        document = json.loads(reply.stdout)
+        auth = dict(document["auth"])
+        head = (document["kind"], document["apiVersion"], document["cacheKeyType"])
+        duration = str(document["cacheDuration"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnexpectedError(f"the answer is no response: {type(error).__name__}") from None
+    if head != ("CredentialProviderResponse", API_VERSION, "Image"):
+        raise UnexpectedError(f"the answer's kind, version and cache key type are {head}")
+    return auth, duration
+
+
+def credential(reply: Reply, image: str, username: str) -> tuple[str, Login, str]:
     """The response's auth key, its credential and its cache duration, looked at as the kubelet looks at them.
 
     Raises:
         UnexpectedError: the kubelet would take it for no answer to this request.
     """
+    auth, duration = response(reply)
     try:
-        document = json.loads(reply.stdout)
-        ((key, entry),) = document["auth"].items()
+        ((key, entry),) = auth.items()
         login = Login(entry["username"], entry["password"])
-        head = (document["kind"], document["apiVersion"], document["cacheKeyType"])
-        duration = str(document["cacheDuration"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UnexpectedError(f"the answer is no response with one credential: {type(error).__name__}") from None
-    if head != ("CredentialProviderResponse", API_VERSION, "Image"):
-        raise UnexpectedError(f"the answer's kind, version and cache key type are {head}")
     if not image.startswith(key):
         raise UnexpectedError(f"the answer is for {key}, which is not what was asked for")
-    if login.username != "AWS" or not login.password:
-        raise UnexpectedError("the answer's user name is not AWS, or its password is empty")
+    if login.username != username or not login.password:
+        raise UnexpectedError(f"the answer's user name is not {username}, or its password is empty")
     return key, login, duration
-
-
-SCENES: tuple[Scene, ...] = (
-    Own(),
-    Leaked(),
-    Refused(
-        "a service account that no grant names",
-        "A pod of guests/web asks for the image of team-a.",
-        "no-grant",
-        account=("guests", "web"),
-    ),
-    Refused(
-        "a registry that is not ours",
-        "A pod of team-a/web asks for registry.example.net/team-a/app. No token goes to a host that nobody configured.",
-        "registry-unknown",
-        image="registry.example.net/team-a/app",
-    ),
-    Refused(
-        "an expired token",
-        "A token that ended an hour ago asks for the image of team-a.",
-        "token-expired",
-        issued_s=-7200,
-    ),
-    Refused(
-        "a token for another audience",
-        "A pod of team-a/web shows the token it has for the Kubernetes API instead of one for pulling from ECR.",
-        "token-audience",
-        audience="https://kubernetes.default.svc",
-    ),
-    Refused(
-        "a role outside the allow-list",
-        f"team-a/web asks for {SHARED}, and its annotation chooses the role of team-b. The second grant lets an"
-        " annotation choose, among the roles of the pod's own namespace only.",
-        "identity-not-allowed",
-        image=SHARED,
-        role=f"arn:aws:iam::{ACCOUNT}:role/pull-team-b",
-    ),
-)

@@ -12,11 +12,13 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloud import ACCOUNT, AUDIENCE, CLUSTER, REGION
+from cloud.gcp.world import GOOGLE_AUDIENCE, PULL_ACCOUNT, provider_name
 
 if TYPE_CHECKING:
     from cloud import Cloud, Request
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+GOOGLE_HOST = "europe-docker.pkg.dev"
 ANNOTATION = "eks.amazonaws.com/ecr-role-arn"
 API_VERSION = "credentialprovider.kubelet.k8s.io/v1"
 KUBELET_PATIENCE_S = 60  # kubelet, pkg/credentialprovider/plugin: a provider that takes longer is killed
@@ -34,6 +36,30 @@ service_accounts = ["team-a/*", "team-b/*"]
 images = ["{HOST}/shared/**"]
 identity.annotation = "{ANNOTATION}"
 identity.allow = ["arn:aws:iam::{ACCOUNT}:role/pull-{{namespace}}"]
+
+[[grant]]
+name = "team-b at Google, as itself"
+service_accounts = ["team-b/*"]
+images = ["{GOOGLE_HOST}/proj/team-b/**"]
+identity = "principal"
+
+[[grant]]
+name = "team-b at Google, as an account"
+service_accounts = ["team-b/web"]
+images = ["gcr.io/proj/**"]
+identity = "{PULL_ACCOUNT}"
+
+[[grant]]
+name = "static pods, which have no token"
+node = true
+images = ["{HOST}/system/**"]
+identity = "node"
+
+[[grant]]
+name = "public images"
+service_accounts = ["*/*"]
+images = ["gcr.io/distroless/**"]
+identity = "anonymous"
 """
 
 
@@ -67,20 +93,20 @@ def configuration(cloud: Cloud, directory: str, *, scope: str = "repository", gr
         grants: the policy.
     """
     # A JSON string is a TOML string as well.
-    issuer, authority, sts, ecr, state, runtime = (
-        json.dumps(text, ensure_ascii=False)
-        for text in (
-            cloud.issuer, cloud.endpoints.ca_file, cloud.endpoints.sts_tls, cloud.endpoints.ecr_tls,
-            os.path.join(directory, "state"), os.path.join(directory, "run"),
-        )
-    )  # fmt: skip
+    at = cloud.endpoints
+    # A JSON string is a TOML string as well.
+    authority, state, runtime = (
+        json.dumps(path, ensure_ascii=False)
+        for path in (at.ca_file, os.path.join(directory, "state"), os.path.join(directory, "run"))
+    )
     return f"""\
 version = 1
 
 [node]
 cluster = "{CLUSTER}"
-issuers = [{issuer}]
+issuers = ["{cloud.issuer}"]
 ca_bundle = {authority}
+aws_metadata = "{at.imds}"
 
 [paths]
 state = {state}
@@ -89,16 +115,23 @@ runtime = {runtime}
 [ecr]
 audience = "{AUDIENCE}"
 scope = "{scope}"
-sts_endpoint = {sts}
-ecr_endpoint = {ecr}
+sts_endpoint = "{at.sts_tls}"
+ecr_endpoint = "{at.ecr_tls}"
+
+[gcr]
+audience = "{GOOGLE_AUDIENCE}"
+provider = "{provider_name()}"
+token_url = "{at.gsts_tls}/v1/token"
+iam_credentials_url = "{at.iamcredentials_tls}"
 
 {grants}"""
 
 
-def request(image: str, token: str, annotations: dict[str, str] | None = None) -> bytes:
-    """A request as the kubelet writes it: compact JSON and a line feed; no annotations, no key."""
+def request(image: str, token: str | None, annotations: dict[str, str] | None = None) -> bytes:
+    """A request as the kubelet writes it: compact JSON and a line feed; without token or annotations, no key."""
     document: dict[str, Any] = {"kind": "CredentialProviderRequest", "apiVersion": API_VERSION, "image": image}
-    document["serviceAccountToken"] = token
+    if token:
+        document["serviceAccountToken"] = token
     if annotations:
         document["serviceAccountAnnotations"] = annotations
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
@@ -143,24 +176,24 @@ class Stage:
         done = self._pullpass("explain", stdin=raw)
         return _text(done.stdout) + _text(done.stderr)
 
-    def ask(self, raw: bytes) -> Reply:
-        """Run `pullpass-ecr` as the kubelet does: request on stdin, no arguments, from `/`, in a bare environment.
+    def ask(self, raw: bytes, launcher: str = "pullpass-ecr") -> Reply:
+        """Run a launcher as the kubelet does: request on stdin, no arguments, from `/`, in a bare environment.
 
         Raises:
             DemoError: the launcher can't be started.
         """
-        launcher = os.path.join(self.bin_dir, "pullpass-ecr")
+        program = os.path.join(self.bin_dir, launcher)
         before = len(self.cloud.requests())
         status: int | None
         try:
             done = subprocess.run(
-                [launcher], input=raw, capture_output=True, cwd="/", env={}, timeout=KUBELET_PATIENCE_S, check=False
+                [program], input=raw, capture_output=True, cwd="/", env={}, timeout=KUBELET_PATIENCE_S, check=False
             )
         except subprocess.TimeoutExpired as late:
             status, stdout, stderr = None, late.stdout or b"", late.stderr or b""
         except OSError as error:
             hint = "if that file system is mounted noexec, set TMPDIR to a directory on another one"
-            raise DemoError(f"{launcher} can't be started ({error.strerror}); {hint}") from None
+            raise DemoError(f"{program} can't be started ({error.strerror}); {hint}") from None
         else:
             status, stdout, stderr = done.returncode, done.stdout, done.stderr
         return Reply(status, stdout, _text(stderr), self.cloud.requests()[before:])

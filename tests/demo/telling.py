@@ -7,7 +7,7 @@ import textwrap
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
-from demo.stage import GRANTS, HOST
+from demo.stage import GOOGLE_HOST, GRANTS, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,8 @@ BOLD, DIM, RED, GREEN = "1", "2", "31", "32"
 ABOUT = """\
 pullpass is a kubelet image credential provider. When a pod needs a private image, the kubelet hands pullpass the pod's
 service-account token; pullpass checks it against the operator's grants and exchanges it for a short-lived registry
-password that opens this one repository. Everything else is refused, with one line that says why and what to do."""
+credential of that workload: at Amazon ECR it opens this one repository, at Google what IAM lets the workload read.
+Everything else is refused, with one line that says why and what to do."""
 
 
 class Teller:
@@ -42,10 +43,10 @@ class Teller:
         self._paragraph(ABOUT)
         proxy = cloud.endpoints.proxy.removeprefix("http://")
         self._paragraph(
-            "The other side is a local cloud on loopback. It issues the pods' tokens, verifies them like AWS STS,"
-            " applies trust, role and session policies, and serves the images. It is not AWS: its proxy at"
-            f" {proxy} stands in for {HOST}, and nothing leaves this machine."
-            f" Images are pulled with {client.name}."
+            "The other side is a local cloud on loopback. It issues the pods' tokens, verifies them like the STS of AWS"
+            " and of Google, applies trust, role and session policies, attribute mappings and IAM, and serves the"
+            f" images. It is neither AWS nor Google: its proxy at {proxy} stands in for {HOST},"
+            f" {GOOGLE_HOST} and gcr.io, and nothing leaves this machine. Images are pulled with {client.name}."
         )
         self._line("The operator's grants; the first that matches decides, and without one there is no credential:")
         self._block(GRANTS)

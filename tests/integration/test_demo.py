@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloud import ACCOUNT
+from cloud.gcp.world import PULL_ACCOUNT
 from demo.__main__ import perform, run
 from demo.stage import GRANTS, HOST, DemoError, configuration
 from demo.telling import Teller
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PATH = "/usr/bin:/bin"
-CODES = ["-", "DENIED", "no-grant", "registry-unknown", "token-expired", "token-audience", "identity-not-allowed"]
+CODES = [
+    "-", "DENIED", "no-grant", "registry-unknown", "token-expired", "token-audience", "identity-not-allowed",
+    "-", "-", "token-audience", "-", "-",
+]  # fmt: skip
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
@@ -60,43 +64,57 @@ def table(output: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("program", ["skopeo", "http"])
 def test_story(tmp_path: Path, program: str) -> None:
-    """With either client, and proxies and AWS settings that lead astray, all seven scenes are as expected."""
+    """With either client, and proxies and cloud settings that lead astray, all twelve scenes are as expected."""
     if program == "skopeo" and shutil.which("skopeo", path=SYSTEM_PATH) is None:
         pytest.skip("skopeo is not installed: apt-get install skopeo")
     astray = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"], NOBODY)
     astray |= {"no_proxy": "*", "AWS_ENDPOINT_URL": NOBODY, "AWS_PROFILE": "nobody", "PULLPASS_CONFIG": "/nowhere"}
+    astray |= {"AWS_CONTAINER_CREDENTIALS_FULL_URI": NOBODY, "GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}
     variables = environment(tmp_path, SYSTEM_PATH if program == "skopeo" else str(tmp_path), **astray)
     done = subprocess.run(command(), env=variables, cwd="/", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     rows = table(done.stdout)
     assert [row[-2:] for row in rows] == [[code, "yes"] for code in CODES]
-    assert [row[0][0] for row in rows] == list("1234567")
-    assert done.stdout.endswith("all 7 scenes as expected\n")
+    assert [row[0].partition(" ")[0] for row in rows] == [str(number) for number in range(1, 13)]
+    assert done.stdout.endswith("all 12 scenes as expected\n")
     assert ("Images are pulled with skopeo version" in " ".join(done.stdout.split())) == (program == "skopeo")
     assert "would send      sts:AssumeRoleWithWebIdentity" in done.stdout
+    assert "the credential is the node's own" in done.stdout
     assert "\x1b" not in done.stdout
     assert left_behind(tmp_path) == []
 
 
 def test_no_secret_is_told(cloud: Cloud, tmp_path: Path) -> None:
-    """Neither the password nor a token nor a session's keys stand in the story or in the document."""
+    """No password, no token of either side and no session's keys stand in the story, in the document or in a file."""
     story = io.StringIO()
     document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
     told = story.getvalue() + json.dumps(document)
-    (password,) = cloud.world.passwords
-    (session,) = cloud.world.sessions.values()
-    token = cloud.last("sts").parameters["WebIdentityToken"]
-    for secret in (password, session.secret_key, session.token, token, token.rpartition(".")[2]):
-        assert secret not in told
-    assert hashlib.sha256(password.encode()).hexdigest()[:12] in told
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text("latin-1")]
+    issued = [*cloud.world.passwords, *cloud.google.tokens]
+    assert len(issued) == 5, "two passwords, and three access tokens, one of which only led to another"
+    secrets = list(issued)
+    for session in cloud.world.sessions.values():
+        secrets += [session.secret_key, session.token]
+    for token in sent(cloud):
+        secrets += [token, token.rpartition(".")[2]]
+    assert [secret for secret in secrets if secret in told] == []
+    for password in cloud.world.passwords:
+        assert hashlib.sha256(password.encode()).hexdigest()[:12] in told
+    files = [path.read_text("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [secret for secret in issued if any(secret in text for text in files)]
+
+
+def sent(cloud: Cloud) -> list[str]:
+    """The tokens of pods that the clouds were shown."""
+    tokens = [request.parameters["WebIdentityToken"] for request in cloud.requests("sts")]
+    return tokens + [request.parameters["subject_token"] for request in cloud.requests("gsts")]
 
 
 def test_refusals_show_their_line(cloud: Cloud, tmp_path: Path) -> None:
     """Each refused scene shows the one line that the kubelet would log."""
     document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), None)
-    lines = [fact["text"] for row in document["scenes"][2:] for fact in row["facts"] if fact["what"] == "stderr"]
-    assert [re.match(r"pullpass: ([a-z-]+): .+; .+", line)[1] for line in lines] == CODES[2:]  # type: ignore[index]
+    lines = [fact["text"] for row in document["scenes"] for fact in row["facts"] if fact["what"] == "stderr"]
+    codes = [re.match(r"pullpass: ([a-z-]+): .+; .+", line)[1] for line in lines]  # type: ignore[index]
+    assert codes == [code for code in CODES if code.islower()]
 
 
 def opened(cloud: Cloud) -> None:
@@ -107,6 +125,14 @@ def opened(cloud: Cloud) -> None:
 
 def as_it_is(cloud: Cloud) -> None:
     """Nothing is wrong with the cloud."""
+
+
+def poor(cloud: Cloud) -> None:
+    """Four who were allowed something are not any more: each concerns one scene."""
+    cloud.set_artifacts("team-b", readers=[])
+    cloud.set_service_account(PULL_ACCOUNT, impersonators=[])
+    cloud.configure(node_role=None)
+    cloud.set_artifacts("gcr.io", "distroless", "us", readers=[])
 
 
 def faulty(where: str, kind: str, cloud: Cloud) -> None:
@@ -121,20 +147,31 @@ images = ["{HOST}/team-a/**"]
 identity = "arn:aws:iam::{ACCOUNT}:role/pull-team-a"
 """
 ANY_ROLE = GRANTS.replace(':role/pull-{namespace}"]', ':role/*"]')
-FOREIGN_AUDIENCE: tuple[str, str] = ('audience = "pull.ecr.prod-1"', 'audience = "https://kubernetes.default.svc"')
+OTHERS = {
+    '"principal"': f'"{PULL_ACCOUNT}"',
+    f'"{PULL_ACCOUNT}"': '"principal"',
+    '"node"': '"refuse"',
+    '"anonymous"': '"principal"',
+}
+OTHER_IDENTITIES = re.sub(r'(?<=^identity = )".*"', lambda it: OTHERS.get(it[0], it[0]), GRANTS, flags=re.MULTILINE)
 
 # What is wrong, what is changed in the cloud, the settings of the configuration, and which scenes must show it.
-WRONG: list[tuple[str, Callable[[Cloud], None], dict[str, str], list[int]]] = [
+WRONG: list[tuple[str, Callable[[Cloud], object], dict[str, str], list[int]]] = [
     ("nothing", as_it_is, {}, []),
     ("role-opens-everything", opened, {}, []),
     ("password-opens-the-registry", opened, {"scope": "registry"}, [2]),
     ("role-is-gone", lambda cloud: cloud.remove_role("pull-team-a"), {}, [1, 2]),
     ("everybody-is-granted", as_it_is, {"grants": GRANTS + FOR_ALL}, [3]),
     ("any-role-is-allowed", as_it_is, {"grants": ANY_ROLE}, [7]),
-    ("registry-fails", partial(faulty, "registry.manifest", "UNKNOWN"), {}, [1, 2]),
-    ("password-is-not-known", partial(faulty, "registry.manifest", "UNAUTHORIZED"), {}, [1, 2]),
-    ("blobs-are-garbage", partial(faulty, "registry.blob", "garbage"), {}, [1]),
-    ("blobs-are-cut", partial(faulty, "registry.blob", "truncate"), {}, [1]),
+    ("registry-fails", partial(faulty, "registry.manifest", "UNKNOWN"), {}, [1, 2, 11]),
+    ("password-is-not-known", partial(faulty, "registry.manifest", "UNAUTHORIZED"), {}, [1, 2, 11]),
+    ("blobs-are-garbage", partial(faulty, "registry.blob", "garbage"), {}, [1, 11]),
+    ("blobs-are-cut", partial(faulty, "registry.blob", "truncate"), {}, [1, 11]),
+    ("google-is-asked-twice", lambda cloud: cloud.fault("gsts", "UNAVAILABLE"), {}, [8]),
+    ("pool-is-gone", lambda cloud: cloud.set_pool(deleted=True), {}, [8, 9]),
+    ("clouds-give-nothing", poor, {}, [8, 9, 11, 12]),
+    ("grants-give-something-else", as_it_is, {"grants": OTHER_IDENTITIES}, [8, 9, 11, 12]),
+    ("artifacts-are-garbage", partial(faulty, "artifact.blob", "garbage"), {}, [8, 9, 12]),
 ]
 
 
@@ -152,7 +189,7 @@ def test_what_is_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     program: str,
-    spoil: Callable[[Cloud], None],
+    spoil: Callable[[Cloud], object],
     settings: dict[str, str],
     wrong: list[int],
 ) -> None:
@@ -175,11 +212,23 @@ def test_what_is_wrong_is_noticed(
     assert document["asExpected"] == (not wrong)
 
 
-def test_the_audience_is_what_refuses(cloud: Cloud, tmp_path: Path) -> None:
-    """With another audience configured, the scenes that count on the right one are not as expected."""
-    config = configuration(cloud, str(tmp_path)).replace(*FOREIGN_AUDIENCE)
+OTHER_AUDIENCES = [
+    ({"pull.ecr.prod-1": "https://kubernetes.default.svc"}, [1, 2, 3, 6, 7]),
+    ({"pull.ecr.prod-1": "pull.gcr.prod-1", "pull.gcr.prod-1": "pull.ecr.prod-1"}, [1, 2, 3, 7, 8, 9, 10, 12]),
+]
+
+
+@pytest.mark.parametrize(("changed", "wrong"), OTHER_AUDIENCES, ids=["foreign", "swapped"])
+def test_the_audience_is_what_refuses(cloud: Cloud, tmp_path: Path, changed: dict[str, str], wrong: list[int]) -> None:
+    """With other audiences configured, the scenes that count on the right ones are not as expected."""
+    config = re.sub(
+        r'(?<=^audience = ")[^"]+',
+        lambda found: changed.get(found[0], found[0]),
+        configuration(cloud, str(tmp_path)),
+        flags=re.MULTILINE,
+    )
     document = perform(cloud, str(tmp_path), config, None)
-    assert [row["scene"] for row in document["scenes"] if not row["asExpected"]] == [1, 2, 3, 6, 7]
+    assert [row["scene"] for row in document["scenes"] if not row["asExpected"]] == wrong
 
 
 def test_surprises_are_told(cloud: Cloud, tmp_path: Path) -> None:
@@ -189,8 +238,8 @@ def test_surprises_are_told(cloud: Cloud, tmp_path: Path) -> None:
     perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
     told = story.getvalue()
     assert "not as expected: no answer, but exit status 4 and 'pullpass: aws-sts-denied: " in told
-    assert [row[-1] for row in table(told)] == ["no", "no", "yes", "yes", "yes", "yes", "yes"]
-    assert told.endswith("2 of 7 scenes not as expected\n")
+    assert [row[-1] for row in table(told)] == ["no", "no", *["yes"] * 10]
+    assert told.endswith("2 of 12 scenes not as expected\n")
 
 
 def test_keep(tmp_path: Path) -> None:
@@ -215,7 +264,7 @@ def test_json(tmp_path: Path) -> None:
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["asExpected"] is True
     assert document["kept"] is None
-    assert [row["code"] for row in document["scenes"]] == [None, *CODES[1:]]
+    assert [row["code"] for row in document["scenes"]] == [None if code == "-" else code for code in CODES]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloud import Request
-from demo import clients, scenes
+from demo import clients, scenes, story
 from demo.stage import Reply
 from demo.telling import Teller
 
@@ -48,7 +48,7 @@ RESPONSE: dict[str, Any] = {
     "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
     "cacheKeyType": "Image",
     "cacheDuration": "600s",
-    "auth": {scenes.IMAGE: ENTRY},
+    "auth": {story.APP.name: ENTRY},
 }
 
 
@@ -57,10 +57,10 @@ RESPONSE: dict[str, Any] = {
     [
         ({}, None),
         ({"auth": {}}, "no response with one credential"),
-        ({"auth": {scenes.IMAGE: ENTRY, scenes.OTHER: ENTRY}}, "no response with one credential"),
-        ({"auth": {scenes.OTHER: ENTRY}}, "not what was asked for"),
-        ({"auth": {scenes.IMAGE: ENTRY | {"password": ""}}}, "its password is empty"),
-        ({"auth": {scenes.IMAGE: ENTRY | {"username": "root"}}}, "user name is not AWS"),
+        ({"auth": {story.APP.name: ENTRY, story.OTHER: ENTRY}}, "no response with one credential"),
+        ({"auth": {story.OTHER: ENTRY}}, "not what was asked for"),
+        ({"auth": {story.APP.name: ENTRY | {"password": ""}}}, "its password is empty"),
+        ({"auth": {story.APP.name: ENTRY | {"username": "root"}}}, "user name is not AWS"),
         ({"kind": "CredentialProviderRequest"}, "kind, version"),
         ({"apiVersion": "credentialprovider.kubelet.k8s.io/v1beta1"}, "kind, version"),
         ({"cacheKeyType": "Global"}, "cache key type"),
@@ -70,10 +70,10 @@ def test_what_an_answer_must_be(changed: dict[str, Any], surprise: str | None) -
     """An answer that the kubelet would not use for this image is a surprise."""
     reply = Reply(0, json.dumps(RESPONSE | changed).encode(), "", [])
     if surprise is None:
-        assert scenes.credential(reply, scenes.IMAGE) == (scenes.IMAGE, ("AWS", "secret"), "600s")
+        assert scenes.credential(reply, story.APP.name, "AWS") == (story.APP.name, ("AWS", "secret"), "600s")
     else:
         with pytest.raises(scenes.UnexpectedError, match=surprise):
-            scenes.credential(reply, scenes.IMAGE)
+            scenes.credential(reply, story.APP.name, "AWS")
 
 
 BLOB = b"content"
