@@ -96,14 +96,14 @@ class Aws:
             )
         if not control.opened:
             raise Unsettled(
-                "The role can't read image B even without the limit, so that its refusal proves nothing. Name an image"
-                " that the role may read.",
+                "The role can't read image B even without the limit, or there is no such tag, so that its refusal"
+                " proves nothing. Name an image that the role may read.",
                 brief,
             )
         if not own.opened:
             again = self._manifest("A", self._case.first, wide, notes)
             if not again.opened:
-                raise Unsettled("The role can't read image A at all. Name an image that it may read.", brief)
+                raise Unsettled("The role can't read image A at all, or there is no such tag. Name another.", brief)
             return Outcome(
                 REFUTED,
                 "The limited password does not open its own repository. One of a pull-through cache needs"

@@ -98,8 +98,8 @@ class Google:
             self._able = able
         if not self._able:
             raise Unsettled(
-                "None of the identities may read image A, even with the widest scope. Give one the role"
-                " roles/artifactregistry.reader on its repository.",
+                "None of the identities may read image A, even with the widest scope, or there is no such tag. Give one"
+                " the role roles/artifactregistry.reader on its repository.",
                 "image A is refused",
             )
         return self._able
