@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.exchanging import make_plan
+from integration.hostile import JUNK, breaking, node_environment, redirecting
 
 if TYPE_CHECKING:
     from cloud import Cloud
     from integration.traps import Trap
-
-JUNK = "[profile\nnot = an ini file"
 
 OURS = """
 import json, sys
@@ -52,90 +51,6 @@ import boto3
 
 print(boto3.Session(region_name="us-west-2").get_credentials().access_key)
 """
-
-
-def breaking(home: Path) -> dict[str, str]:
-    """Variables each of which makes the SDK fail before or while it sends anything."""
-    junk = home / "junk"
-    return {
-        "AWS_PROFILE": "",
-        "AWS_DEFAULT_PROFILE": "no-such-profile",
-        "AWS_CONFIG_FILE": str(junk),
-        "AWS_SHARED_CREDENTIALS_FILE": str(junk),
-        "AWS_MAX_ATTEMPTS": "many",
-        "AWS_RETRY_MODE": "never",
-        "AWS_DEFAULTS_MODE": "unheard-of",
-        "AWS_STS_REGIONAL_ENDPOINTS": "neither",
-        "SSLKEYLOGFILE": str(home / "no-such-directory" / "keys.log"),
-    }
-
-
-def redirecting(home: Path, trap: Trap) -> dict[str, str]:
-    """Variables and files that send requests, or secrets, somewhere else, or say something to the other side."""
-    dot_aws = home / ".aws"
-    dot_aws.mkdir()
-    profile = f"endpoint_url = {trap.url}\nservices = elsewhere\n"
-    services = f"[services elsewhere]\nsts =\n  endpoint_url = {trap.url}\necr =\n  endpoint_url = {trap.url}\n"
-    (dot_aws / "config").write_text(f"[default]\n{profile}use_fips_endpoint = true\n{services}")
-    (dot_aws / "credentials").write_text(
-        "[default]\naws_access_key_id = AKIAHOSTILE\naws_secret_access_key = hostile\n"
-    )
-    for directory in (dot_aws / "models", home / "data"):
-        write_rules(directory, trap.url)
-    return {
-        "AWS_DATA_PATH": str(home / "data"),
-        "AWS_ENDPOINT_URL": trap.url,
-        "AWS_ENDPOINT_URL_STS": trap.url,
-        "AWS_ENDPOINT_URL_ECR": trap.url,
-        "AWS_USE_FIPS_ENDPOINT": "true",
-        "AWS_USE_DUALSTACK_ENDPOINT": "true",
-        "AWS_ACCESS_KEY_ID": "AKIAHOSTILE",
-        "AWS_SECRET_ACCESS_KEY": "hostile",
-        "AWS_SESSION_TOKEN": "hostile",
-        "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token",
-        "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/hostile",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": trap.url,
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": trap.url,
-        "AWS_CSM_ENABLED": "true",
-        "AWS_CSM_HOST": "127.0.0.1",
-        "AWS_CSM_PORT": str(trap.port),
-        "AWS_LAMBDA_FUNCTION_NAME": "hostile",
-        "_X_AMZN_TRACE_ID": "Root=1-hostile",
-        "AWS_EXECUTION_ENV": "hostile",
-        "AWS_SDK_UA_APP_ID": "hostile",
-        "AWS_DEFAULT_REGION": "no region",
-        "AWS_REGION": "no region",
-        "AWS_CA_BUNDLE": "/nonexistent/ca.pem",
-        "REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem",
-        "BOTO_CONFIG": str(dot_aws / "credentials"),
-        "BOTOCORE_EXPERIMENTAL__PLUGINS": "hostile=no_such_module_anywhere",
-        # Not the SDK's, but as good: the endpoints are on loopback, where no proxy is asked.
-        "HTTPS_PROXY": trap.url,
-        "HTTP_PROXY": trap.url,
-        "ALL_PROXY": trap.url,
-        "SSL_CERT_FILE": "/nonexistent/ca.pem",
-        "SSL_CERT_DIR": "/nonexistent",
-    }
-
-
-def write_rules(directory: Path, url: str) -> None:
-    """A rule set that sends every request of STS and ECR to `url`."""
-    rules = {
-        "version": "1.0",
-        "parameters": {
-            "Region": {"builtIn": "AWS::Region", "required": False, "type": "string"},
-            "UseDualStack": {"builtIn": "AWS::UseDualStack", "required": True, "default": False, "type": "boolean"},
-            "UseFIPS": {"builtIn": "AWS::UseFIPS", "required": True, "default": False, "type": "boolean"},
-            "Endpoint": {"builtIn": "SDK::Endpoint", "required": False, "type": "string"},
-        },
-        "rules": [
-            {"conditions": [], "type": "endpoint", "endpoint": {"url": url, "properties": {}, "headers": {}}},
-        ],
-    }
-    for service, version in (("sts", "2011-06-15"), ("ecr", "2015-09-21")):
-        at = directory / service / version
-        at.mkdir(parents=True)
-        (at / "endpoint-rule-set-1.json").write_text(json.dumps(rules))
 
 
 def run(
@@ -185,13 +100,6 @@ def test_each_that_breaks(cloud: Cloud, tmp_path: Path, name: str) -> None:
     assert run(cloud, OURS, tmp_path, environment).returncode == 0
     control = run(cloud, CONTROL.format(endpoint="fields['sts_url']"), tmp_path, environment)
     assert control.returncode != 0
-
-
-def node_environment(home: Path, trap: Trap) -> dict[str, str]:
-    """All that is hostile but what names a container's endpoint, which is the node's own word."""
-    environment = redirecting(home, trap) | breaking(home)
-    del environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
-    return environment | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_EC2_METADATA_V1_DISABLED": "false"}
 
 
 def test_node_with_everything_at_once(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from cloud.gcp.world import NODE_ACCOUNT, PULL_ACCOUNT, provider_name
+from cloud.gcp.world import NODE_ACCOUNT, PULL_ACCOUNT
 from integration.exchanging_gcp import IAM, STS, impersonating, make_node_plan, make_plan, mint
+from integration.hostile import google
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,65 +85,6 @@ print(logging.getLogger("google").isEnabledFor(logging.DEBUG))
 )
 
 
-def write_files(home: Path, trap: Trap) -> Path:
-    """Files in the places where the library and its transports look; returns the directory of gcloud's."""
-    gcloud = home / ".config" / "gcloud"
-    gcloud.mkdir(parents=True)
-    external = {
-        "type": "external_account",
-        "audience": provider_name("hostile", "hostile"),
-        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-        "token_url": f"{trap.url}/v1/token",
-        "service_account_impersonation_url": f"{trap.url}/v1/projects/-/serviceAccounts/hostile:generateAccessToken",
-        "credential_source": {"file": str(home / "hostile-token")},
-    }
-    (home / "hostile-token").write_text("hostile")
-    for path in (home / "adc.json", gcloud / "application_default_credentials.json"):
-        path.write_text(json.dumps(external))
-    certificates = {"cert_configs": {"workload": {"cert_path": "/nonexistent", "key_path": "/nonexistent"}}}
-    (gcloud / "certificate_config.json").write_text(json.dumps(certificates))
-    for path in (home / ".netrc", home / "netrc"):
-        path.write_text("default login hostile password hostile\n")
-        path.chmod(0o600)
-    return gcloud
-
-
-def hostile(home: Path, trap: Trap) -> dict[str, str]:
-    """Variables and files that name other credentials, other servers, other certificates, or somebody who listens."""
-    gcloud = write_files(home, trap)
-    place = trap.url.removeprefix("http://")
-    return {
-        "GOOGLE_APPLICATION_CREDENTIALS": str(home / "adc.json"),
-        "CLOUDSDK_CONFIG": str(gcloud),
-        "GOOGLE_CLOUD_PROJECT": "hostile",
-        "GCLOUD_PROJECT": "hostile",
-        "GOOGLE_CLOUD_QUOTA_PROJECT": "hostile",
-        "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "hostile.example",
-        "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1",
-        "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "true",
-        "GOOGLE_API_USE_CLIENT_CERTIFICATE": "true",
-        "GOOGLE_API_CERTIFICATE_CONFIG": str(gcloud / "certificate_config.json"),
-        "CLOUDSDK_CONTEXT_AWARE_USE_CLIENT_CERTIFICATE": "true",
-        "GOOGLE_API_USE_MTLS_ENDPOINT": "always",
-        "GOOGLE_SDK_PYTHON_LOGGING_SCOPE": "google",
-        "GCE_METADATA_HOST": place,
-        "GCE_METADATA_ROOT": place,
-        "GCE_METADATA_IP": place,
-        "GCE_METADATA_MTLS_MODE": "strict",
-        "GCE_METADATA_TIMEOUT": "forever",
-        "NO_GCE_CHECK": "true",
-        "NETRC": str(home / "netrc"),
-        "HTTPS_PROXY": trap.url,
-        "HTTP_PROXY": trap.url,
-        "ALL_PROXY": trap.url,
-        "REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem",
-        "CURL_CA_BUNDLE": "/nonexistent/ca.pem",
-        "SSL_CERT_FILE": "/nonexistent/ca.pem",
-        "SSL_CERT_DIR": "/nonexistent",
-        "SSLKEYLOGFILE": str(home / "keys.log"),
-    }
-
-
 def run(
     cloud: Cloud, program: str, home: Path, environment: dict[str, str], planned: Any
 ) -> subprocess.CompletedProcess[str]:
@@ -170,7 +112,7 @@ def test_everything_at_once(cloud: Cloud, trap: Trap, tmp_path: Path, flow: str)
     """With every variable and file set against it, an exchange sends its requests, and nothing to anybody else."""
     make, calls = FLOWS[flow]
     planned = make(cloud, tls=True)
-    environment = hostile(tmp_path, trap)
+    environment = google(tmp_path, trap)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = run(cloud, OURS, tmp_path, environment, planned)
     assert (done.returncode, done.stderr) == (0, "")
@@ -189,7 +131,7 @@ def test_everything_at_once(cloud: Cloud, trap: Trap, tmp_path: Path, flow: str)
 def test_everything_at_once_for_the_node(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:
     """The metadata server that is asked is the configured one, directly."""
     planned = make_node_plan(cloud.endpoints.gmetadata)
-    done = run(cloud, OURS, tmp_path, hostile(tmp_path, trap), planned)
+    done = run(cloud, OURS, tmp_path, google(tmp_path, trap), planned)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{NODE_ACCOUNT}\n", "")
     assert cloud.counts() == {"gmetadata.email": 1, "gmetadata.token": 1}
     assert trap.caught == []
@@ -197,7 +139,7 @@ def test_everything_at_once_for_the_node(cloud: Cloud, trap: Trap, tmp_path: Pat
 
 def test_no_file_of_the_user_is_read(cloud: Cloud, trap: Trap, tmp_path: Path) -> None:
     """Files in the well-known places of a home directory have no say either, without any variable."""
-    hostile(tmp_path, trap)
+    google(tmp_path, trap)
     done = run(cloud, OURS, tmp_path, {}, impersonating(cloud))
     assert (done.returncode, done.stdout) == (0, f"{PULL_ACCOUNT}\n")
     assert cloud.count(STS) == cloud.count(IAM) == 1
@@ -218,7 +160,7 @@ def test_control(cloud: Cloud, tmp_path: Path) -> None:
 
 def only(home: Path, trap: Trap, name: str) -> dict[str, str]:
     """One of the hostile variables, without the files that count by their place alone."""
-    value = hostile(home, trap)[name]
+    value = google(home, trap)[name]
     (home / ".netrc").unlink()
     (home / ".config" / "gcloud" / "application_default_credentials.json").unlink()
     return {name: value}
