@@ -9,8 +9,6 @@ import pytest
 
 from configurations import TOML, Place
 from pullpass import config
-from pullpass.config import source
-from pullpass.errors import PullpassError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +73,7 @@ def test_a_directory_that_others_may_write_is_refused(place: Place) -> None:
     place.file.parent.chmod(0o777)
     error = place.refused()
     assert error.code == "config-permissions"
-    assert f"{place.file}: its directory {place.file.parent} may be written by others (mode 0777)" in error.what
+    assert error.what == f"{place.file}: {place.file.parent} may be written by others (mode 0777) and is not sticky"
     place.file.parent.chmod(0o1777)
     assert config.load(str(place.file)).node.cluster == "prod-1"
 
@@ -88,20 +86,20 @@ def test_both_ends_of_a_link_are_looked_at(place: Place, tmp_path: Path) -> None
     place.file.symlink_to(far / "real.toml")
     assert place.load().node.cluster == "prod-1"
     far.chmod(0o775)
-    assert f"its directory {far} may be written by others (mode 0775)" in place.refused().what
+    assert place.refused().what == f"{place.file}: {far} may be written by others (mode 0775) and is not sticky"
 
 
-def test_a_foreign_owner_is_refused(place: Place) -> None:
-    """File and directory belong to root or the caller."""
-    status = list(place.file.stat())
-    stranger = os.geteuid() + 1
-    status[4] = stranger
-    with pytest.raises(PullpassError) as caught:
-        source._check_owner(str(place.file), os.stat_result(status), str(place.file))
-    assert caught.value.code == "config-permissions"
-    assert caught.value.what == f"{place.file} belongs to user {stranger}, expected root or {os.geteuid()}"
-    status[4] = 0
-    source._check_owner(str(place.file), os.stat_result(status), str(place.file))
+def test_a_directory_further_above_is_looked_at(place: Place, tmp_path: Path) -> None:
+    """Whoever may write it can put another directory, with an old configuration of root's, in the place of ours."""
+    open_to_all = tmp_path / "srv"
+    (open_to_all / "etc").mkdir(parents=True)
+    place.file = place.file.rename(open_to_all / "etc" / "config.toml")
+    assert config.load(str(place.file)).node.cluster == "prod-1"
+    open_to_all.chmod(0o777)
+    for runtime in (False, True):
+        error = place.refused(runtime=runtime)
+        assert error.code == "config-permissions"
+        assert error.what == f"{place.file}: {open_to_all} may be written by others (mode 0777) and is not sticky"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

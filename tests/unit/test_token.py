@@ -289,6 +289,19 @@ def test_a_key_file_that_others_may_write_is_refused(mode: int, jwks: str) -> No
     assert "written by others" in error.what
 
 
+def test_a_key_file_that_others_may_replace_is_refused(tmp_path: Path) -> None:
+    """In a directory that others may write, and in one below such a directory."""
+    (tmp_path / "open" / "keys").mkdir(parents=True)
+    path = key_file(tmp_path / "open" / "keys", public_jwk())
+    for directory in (tmp_path / "open" / "keys", tmp_path / "open"):
+        look(make_token(), path)
+        directory.chmod(0o777)
+        error = refusal(make_token(), path)
+        assert (error.code, error.status) == ("jwks-file", 2)
+        assert error.what == f"{path}: {directory} may be written by others (mode 0777) and is not sticky"
+        directory.chmod(0o755)
+
+
 @pytest.mark.needs("root")
 def test_a_key_file_of_somebody_else_is_refused(jwks: str) -> None:
     """Its owner could change its mode at any time."""

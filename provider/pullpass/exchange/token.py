@@ -13,8 +13,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
-
 import jwt  # noqa: TID253 - this module itself is loaded only before an exchange
 
 from pullpass import identity
@@ -115,9 +113,7 @@ def _read_keys(path: str) -> list[dict[str, Any]]:
         raw, status = files.read_regular(path, LIMIT_BYTES, follow=True)
     except OSError as error:
         raise PullpassError("jwks-file", f"{outside(path)} can't be read: {error.strerror}") from None
-    # Whoever can write this file can sign tokens.
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & files.OTHERS_MAY_WRITE:
-        raise PullpassError("jwks-file", f"{outside(path)} may be written by others")
+    files.check_trusted(path, status, "jwks-file")  # whoever can write this file can sign tokens
     try:
         document = strict.parse(raw)
     except strict.DocumentError as error:

@@ -8,7 +8,9 @@ Rules:
 * A file is written under a name of its own in the same directory (`O_EXCL`, `O_NOFOLLOW`, mode 0600 from the first
   byte) and renamed over its target, so that a reader sees the old bytes or the new ones and never a part. A leftover is
   removed on failure.
-* A read is bounded and refuses what is not a regular file of the caller that nobody else may write.
+* A read is bounded and refuses what is not a regular file.
+* An operator's file (`check_trusted`) must be root's or the caller's, and so must the way to it, link by link: whoever
+  may change a directory on it may put another file of root's there, an old one for example.
 """
 
 from __future__ import annotations
@@ -24,30 +26,94 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+LINKS_LIMIT = 40  # as the kernel's
 
 
 def _refuse(path: str, why: str) -> NoReturn:
     raise PullpassError("state-path", f"{outside(path)} {why}")
 
 
+def _fault_on_way(path: str) -> str:
+    """What somebody else could change about where `path` leads, in words; "" when there is nothing.
+
+    Names are looked up one by one, as the kernel does it: a link may lead through directories that neither its own path
+    nor the end of the way shows.
+
+    Raises:
+        OSError: a part of the way can't be looked at.
+    """
+    names = path.split("/")[::-1]
+    place = "/"
+    links = 0
+    fault = _fault_of_directory(place, os.lstat(place))
+    while names and not fault:
+        name = names.pop()
+        if name == "..":
+            place = os.path.dirname(place)
+        if name in ("", ".", ".."):
+            continue
+        found = os.path.join(place, name)
+        status = os.lstat(found)
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > LINKS_LIMIT:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(found)
+            place = "/" if target.startswith("/") else place
+            names += target.split("/")[::-1]
+            fault = _fault_of_owner(found, status)
+        elif stat.S_ISDIR(status.st_mode):
+            place = found
+            fault = _fault_of_directory(found, status)
+    return fault
+
+
+def _fault_of_owner(path: str, status: os.stat_result) -> str:
+    if status.st_uid in (0, os.geteuid()):
+        return ""
+    return f"{outside(path)} belongs to user {status.st_uid}, who could replace what is there"
+
+
+def _fault_of_directory(path: str, status: os.stat_result) -> str:
+    if fault := _fault_of_owner(path, status):
+        return fault
+    # In a sticky directory, such as /tmp, nobody can replace what is the caller's.
+    if status.st_mode & OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX:
+        mode = stat.S_IMODE(status.st_mode)
+        return f"{outside(path)} may be written by others (mode {mode:04o}) and is not sticky"
+    return ""
+
+
+def check_trusted(path: str, status: os.stat_result, code: str) -> None:
+    """Refuse a file that somebody other than root and the caller could have written, or put there.
+
+    Args:
+        path: the file; it may be a symbolic link.
+        status: of what was read there.
+        code: of the error.
+
+    Raises:
+        PullpassError: `code`.
+    """
+    where = outside(path)
+    if status.st_uid not in (0, os.geteuid()):
+        raise PullpassError(code, f"{where} belongs to user {status.st_uid}, expected root or {os.geteuid()}")
+    if status.st_mode & OTHERS_MAY_WRITE:
+        mode = stat.S_IMODE(status.st_mode)
+        raise PullpassError(code, f"{where} may be written by others (mode {mode:04o}), expected its owner alone")
+    try:
+        # Not `abspath`, which takes `link/..` out, where the kernel follows the link.
+        fault = _fault_on_way(os.path.join(os.getcwd(), path))
+    except OSError as error:
+        raise PullpassError(code, f"{where}: the way to it can't be looked at: {error.strerror}") from None
+    if fault:
+        raise PullpassError(code, f"{where}: {fault}")
+
+
 def _check_ancestors(path: str) -> None:
     """Refuse a directory above `path` in which somebody else could put another `path`."""
-    parent = os.path.dirname(path)
-    # An ancestor may be a symbolic link (/var/run): then the way there counts, and the way to where it leads.
-    for directory in {parent, os.path.realpath(parent)}:
-        _check_way(directory)
-
-
-def _check_way(directory: str) -> None:
-    while True:
-        for status in (os.lstat(directory), os.stat(directory)):
-            if status.st_uid not in (0, os.geteuid()):
-                _refuse(directory, f"belongs to user {status.st_uid}, who could replace what is in it")
-        if status.st_mode & OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX:
-            _refuse(directory, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}) and is not sticky")
-        if directory == os.path.dirname(directory):
-            return
-        directory = os.path.dirname(directory)
+    if fault := _fault_on_way(os.path.dirname(path)):
+        raise PullpassError("state-path", fault)
 
 
 def private_directory(path: str) -> None:
