@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from cloud.gcp.world import GOOGLE_AUDIENCE, provider_name
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,8 @@ version = 1
 [node]
 cluster = "prod-1"
 issuers = ["{issuer}"]
+aws_metadata = "{imds}"
+google_metadata = "{gmetadata}"
 {node}
 
 [paths]
@@ -27,10 +31,22 @@ runtime = "{directory}/run"
 audience = "pull.ecr.prod-1"
 sts_endpoint = "{sts}"
 ecr_endpoint = "{ecr}"
+ecr_public_endpoint = "{ecr_public}"
 {ecr_more}
 
+{gcr}
 {grants}
 """
+GCR = """\
+[gcr]
+audience = "{audience}"
+provider = "{provider}"
+token_url = "{gsts}/v1/token"
+iam_credentials_url = "{iamcredentials}"
+{more}
+"""
+
+SERVICES = ("sts", "ecr", "ecr_public", "gsts", "iamcredentials")
 
 GRANTS = """\
 [[grant]]
@@ -48,7 +64,14 @@ identity = "anonymous"
 
 
 def write_config(
-    directory: Path, cloud: Cloud, *, tls: bool = False, node: str = "", ecr: str = "", grants: str = GRANTS
+    directory: Path,
+    cloud: Cloud,
+    *,
+    tls: bool = False,
+    node: str = "",
+    ecr: str = "",
+    gcr: str | None = None,
+    grants: str = GRANTS,
 ) -> Path:
     """Write a configuration that points at the local cloud, and return its path.
 
@@ -58,21 +81,27 @@ def write_config(
         tls: over TLS, trusting the cloud's own CA, instead of plain HTTP.
         node: more lines for [node].
         ecr: more lines for [ecr].
+        gcr: more lines for [gcr]; None for no such section.
         grants: its grants.
     """
     endpoints = cloud.endpoints
     if tls:
         node += f'\nca_bundle = "{endpoints.ca_file}"'
+    services = {name: getattr(endpoints, f"{name}_tls" if tls else name) for name in SERVICES}
     path = directory / "config.toml"
     path.write_text(
         CONFIG.format(
             issuer=endpoints.issuer,
+            imds=endpoints.imds,
+            gmetadata=endpoints.gmetadata,
             directory=directory,
-            sts=endpoints.sts_tls if tls else endpoints.sts,
-            ecr=endpoints.ecr_tls if tls else endpoints.ecr,
             node=node,
             ecr_more=ecr,
+            gcr=""
+            if gcr is None
+            else GCR.format(audience=GOOGLE_AUDIENCE, provider=provider_name(), more=gcr, **services),
             grants=grants,
+            **services,
         )
     )
     path.chmod(0o600)
