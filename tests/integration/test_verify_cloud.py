@@ -33,7 +33,7 @@ def test_what_a_registry_quotes_is_hidden(place: Place) -> None:
     place.cloud.fault("registry.manifest", "DENIED", times=None, message=f"not with {token}, and not with {token}")
     document = place.run("aws", path, AWS_IMAGES, ())
     seen = point(document, "repository-scope")["saw"]
-    assert seen[0] == "image A: HTTP 403 DENIED: not with [hidden], and not with [hidden]"
+    assert seen[0] == "image A with the limited password: HTTP 403 DENIED: not with [hidden], and not with [hidden]"
     assert token.split(".")[1][:40] not in json.dumps(document)
 
 

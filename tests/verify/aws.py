@@ -65,9 +65,14 @@ class Aws:
         yield settle(OUTLIVES, self._outlives)
 
     def _ask(self, scope: str, notes: Notes) -> Obtained:
-        limit = f"limited to {self._case.first.target.repository}" if scope == REPOSITORY else "with the role's rights"
+        limit = (
+            f"limited to {self._case.first.target.repository}"
+            if scope == REPOSITORY
+            else "with all of the role's rights"
+        )
         notes.did(f"asked STS for a session of {duration(SESSION_S)} {limit}, and ECR for a password with it")
-        return self._obtainer.credential(self._case.first, _with(self._case.config, scope))
+        name = "the limited password" if scope == REPOSITORY else "the wide password"
+        return self._obtainer.credential(name, self._case.first, _with(self._case.config, scope))
 
     def _first_limited(self, notes: Notes) -> Obtained:
         if self._limited is None:
@@ -75,9 +80,9 @@ class Aws:
         return self._limited
 
     def _manifest(self, name: str, image: Image, obtained: Obtained, notes: Notes) -> Seen:
-        notes.did(f"asked for the manifest of image {name}")
+        notes.did(f"asked for the manifest of image {name} with {obtained.name}")
         seen = self._registries.manifest(image, obtained.credential)
-        notes.saw(f"image {name}: {seen}")
+        notes.saw(f"image {name} with {obtained.name}: {seen}")
         return seen
 
     def _scoped(self, notes: Notes) -> Outcome:

@@ -70,12 +70,14 @@ class Google:
 
     def _ask(self, identity: str, scope: str, notes: Notes) -> Obtained:
         notes.did(f"exchanged the token for an access token as {identity}, scope {scope.rpartition('/')[2]}")
-        return self._obtainer.credential(self._case.first, _with(self._case.config, identity, scope))
+        name = f"the token of {identity}, scope {scope.rpartition('/')[2]}"
+        return self._obtainer.credential(name, self._case.first, _with(self._case.config, identity, scope))
 
-    def _manifest(self, name: str, image: Image, identity: str, obtained: Obtained | None, notes: Notes) -> Seen:
-        notes.did(f"asked for the manifest of image {name} as {identity}")
+    def _manifest(self, name: str, image: Image, obtained: Obtained | None, notes: Notes) -> Seen:
+        by = obtained.name if obtained else "no token"
+        notes.did(f"asked for the manifest of image {name} with {by}")
         seen = self._registries.manifest(image, obtained.credential if obtained else None)
-        notes.saw(f"image {name} as {identity}: {seen}")
+        notes.saw(f"image {name} with {by}: {seen}")
         return seen
 
     def _readers(self, notes: Notes) -> dict[str, Obtained]:
@@ -87,13 +89,13 @@ class Google:
         if self._able is None:
             able = {}
             for name, image in (("A", self._case.first), ("B", self._case.second)):
-                if self._manifest(name, image, "nobody", None, notes).opened:
+                if self._manifest(name, image, None, notes).opened:
                     raise Unsettled(
                         f"Image {name} is public, so that a pull proves nothing. Name a private one.", "public"
                     )
             for identity in self._identities:
                 obtained = self._ask(identity, SCOPE, notes)
-                if self._manifest("A", self._case.first, identity, obtained, notes).opened:
+                if self._manifest("A", self._case.first, obtained, notes).opened:
                     able[identity] = obtained
             self._able = able
         if not self._able:
@@ -134,7 +136,7 @@ class Google:
         seen = {}
         for identity in self._readers(notes):
             obtained = self._ask(identity, scope, notes)
-            seen[identity] = self._manifest("A", self._case.first, identity, obtained, notes)
+            seen[identity] = self._manifest("A", self._case.first, obtained, notes)
         short = scope.rpartition("/")[2]
         brief = ", ".join(f"{_kind(identity)} {found.brief}" for identity, found in seen.items())
         if all(found.opened for found in seen.values()):
@@ -149,7 +151,7 @@ class Google:
 
     def _hosts(self, notes: Notes) -> Outcome:
         seen = {
-            identity: self._manifest("B", self._case.second, identity, obtained, notes)
+            identity: self._manifest("B", self._case.second, obtained, notes)
             for identity, obtained in self._readers(notes).items()
         }
         brief = ", ".join(f"{_kind(identity)} {found.brief}" for identity, found in seen.items())
@@ -201,7 +203,7 @@ class Google:
         return Outcome(CONFIRMED, "token_lifetime decides how often Google is asked.", brief)
 
     def _carried(self, notes: Notes) -> Outcome:
-        identity, obtained = next(iter(self._readers(notes).items()))
+        obtained = next(iter(self._readers(notes).values()))
         ends_s = obtained.credential.registry_expires_s
         if not self._case.wait:
             left = duration(max(0.0, ends_s - self._world.clock.now_s()))
@@ -217,7 +219,7 @@ class Google:
         wait_until(ends_s + TOLERANCE_S, "the access token to end", self._world)
         after = self._registries.get(self._case.first, entered)
         notes.saw(f"image A with the registry's token, after the end: {after}")
-        control = self._manifest("A", self._case.first, identity, obtained, notes)
+        control = self._manifest("A", self._case.first, obtained, notes)
         brief = f"after the end: registry token {after.brief}, access token {control.brief}"
         if control.opened:
             raise Unsettled("The access token itself went on opening the image after its stated end.", brief)

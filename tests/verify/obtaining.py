@@ -44,11 +44,13 @@ class Obtained(NamedTuple):
     """A credential with what it was asked for by.
 
     Attributes:
+        name: what it is called in the report.
         credential: what came.
         plan: what was sent.
         asked_s: when, seconds since the epoch.
     """
 
+    name: str
     credential: Credential
     plan: Plan
     asked_s: float
@@ -74,10 +76,11 @@ class Obtainer:
         self._world = world
         self._secrets = secrets
 
-    def credential(self, image: Image, config: Config) -> Obtained:
+    def credential(self, name: str, image: Image, config: Config) -> Obtained:
         """A fresh credential for an image, as `pipeline.serve` gets one.
 
         Args:
+            name: what it is called in the report.
             image: what is to be pulled.
             config: the configuration to follow.
 
@@ -101,7 +104,7 @@ class Obtainer:
         deadline = Deadline(clock, config.node.deadline_s)
         credential = deps.load(found.plan.kind)(found.plan, self._token, deadline, clock)
         self._secrets.append(credential.secret)
-        return Obtained(credential, found.plan, asked_s)
+        return Obtained(name, credential, found.plan, asked_s)
 
 
 def wait_until(moment_s: float, what: str, world: World) -> None:
