@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cloud import Cloud
 from factories import HOST, make_request
+from integration.flows import BY_NAME, GRANTS
 from integration.launchers import install, write_config
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BARE = [sys.executable, "-I", "-S", "-c", "pass"]
 BARE_NAME = "bare interpreter"
+EXCHANGES = ("ECR", "ECR, node", "Google, direct", "Google, impersonated", "Google, node")
 MODULES = "import sys; print('\\n'.join(sys.modules))"
 # Runs a launcher's text and tells its modules at the moment it leaves, which no exit handler sees.
 TELL = """
@@ -40,12 +42,21 @@ exec(compile(text, {launcher!r}, "exec"))
 
 
 class Case(NamedTuple):
-    """One command that is measured."""
+    """One command that is measured.
+
+    Attributes:
+        name: for the table.
+        command: what is run.
+        raw: its stdin.
+        status: the exit status that it must have.
+        calls: how often it asks a cloud.
+    """
 
     name: str
     command: list[str]
     raw: bytes
     status: int
+    calls: int = 0
 
 
 class Figure(NamedTuple):
@@ -54,6 +65,7 @@ class Figure(NamedTuple):
     name: str
     median_ms: float
     ratio: float
+    calls: int
     modules: int
     third_parties: list[str]
 
@@ -68,9 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory(prefix="pullpass-bench-") as name, Cloud() as cloud:
-        directory = Path(name)
-        config = write_config(directory, cloud)
+    with tempfile.TemporaryDirectory(prefix="pullpass-bench-") as place, Cloud() as cloud:
+        directory = Path(place)
+        config = write_config(directory, cloud, gcr="", grants=GRANTS)
         launcher = install(directory, config)
         if arguments.latency:
             cloud.fault("*", "latency", None, seconds=arguments.latency)
@@ -81,17 +93,20 @@ def run(arguments: argparse.Namespace) -> None:
             Case(BARE_NAME, BARE, b"", 0),
             Case("refusal", [str(launcher)], refused, 3),
             Case("explain", explain, granted, 0),
-            Case("exchange", [str(launcher)], granted, 0),
         ]
+        for name in EXCHANGES:
+            flow = BY_NAME[name]
+            command = [str(launcher.with_name(flow.launcher))]
+            cases.append(Case(f"exchange: {name}", command, flow.request(flow.token(cloud)), 0, len(flow.calls)))
         environment: dict[str, str] = {}
         if arguments.plugin:
-            cases.append(Case(Path(arguments.plugin).name, [arguments.plugin], granted, 0))
+            cases.append(Case(Path(arguments.plugin).name, [arguments.plugin], granted, 0, 2))
             environment = {
                 "AWS_ENDPOINT_URL_STS": cloud.endpoints.sts,
                 "AWS_ENDPOINT_URL_ECR": cloud.endpoints.ecr,
                 "AWS_ECR_ROLE_ARN": "arn:aws:iam::111122223333:role/pull-team-a",
             }
-        figures = measure(cases, environment, arguments.rounds, launcher, directory)
+        figures = measure(cases, environment, arguments.rounds, directory)
     if arguments.json:
         text = json.dumps([figure._asdict() for figure in figures], indent=2)
     else:
@@ -105,9 +120,7 @@ def _command_line(launcher: Path) -> str:
     return f"import sys\n{libraries}\nfrom pullpass.__main__ import main\nsys.exit(main())"
 
 
-def measure(
-    cases: list[Case], environment: dict[str, str], rounds: int, launcher: Path, directory: Path
-) -> list[Figure]:
+def measure(cases: list[Case], environment: dict[str, str], rounds: int, directory: Path) -> list[Figure]:
     """Run every case once a round, and count what each imports in a run of its own."""
     took_s: dict[str, list[float]] = {case.name: [] for case in cases}
     for number in range(rounds + 2):
@@ -124,30 +137,32 @@ def measure(
     figures = []
     for case in cases:
         ratios = [mine / base for mine, base in zip(took_s[case.name], bare, strict=True)]
-        modules = imported(case, launcher, directory)
+        modules = imported(case, directory)
+        roots = {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names) - OURS
         figures.append(
             Figure(
                 case.name,
                 statistics.median(took_s[case.name]) * 1000,
                 statistics.median(ratios),
+                case.calls,
                 len(modules),
-                sorted({name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - OURS),
+                sorted(root for root in roots if not root.startswith("_")),
             )
         )
     return figures
 
 
-OURS = {"pullpass", "__main__", "sitecustomize", "encodings"}
+OURS = {"pullpass", "sitecustomize"}
 
 
-def imported(case: Case, launcher: Path, directory: Path) -> set[str]:
-    """The modules that a case imports beyond those of the bare interpreter."""
+def imported(case: Case, directory: Path) -> set[str]:
+    """The modules that a case imports beyond those of the bare interpreter; nothing for what is no Python of ours."""
     bare = _lines(subprocess.run([*BARE[:-1], MODULES], capture_output=True, env={}, check=True).stdout)
     if case.command == BARE:
         return set()
-    if case.command[0] == str(launcher):
+    if case.command[0].startswith(f"{directory}/"):
         report = directory / "modules"
-        command = [sys.executable, "-IS", "-c", TELL.format(launcher=str(launcher), report=str(report))]
+        command = [sys.executable, "-IS", "-c", TELL.format(launcher=case.command[0], report=str(report))]
         subprocess.run(command, input=case.raw, capture_output=True, env={}, cwd="/", check=False)
         return _lines(report.read_bytes()) - bare
     if case.command[0] == sys.executable:
@@ -166,9 +181,10 @@ def table(figures: list[Figure], arguments: argparse.Namespace) -> str:
     """The figures for people."""
     lines = [
         f"Python {sys.version.split()[0]}, {arguments.rounds} rounds, {arguments.latency * 1000:g} ms a round trip",
-        f"{'whole process':<26}{'median':>10}{'ratio':>8}{'modules':>9}  third parties",
+        f"{'whole process':<32}{'median':>10}{'ratio':>8}{'calls':>7}{'modules':>9}  third parties",
     ]
     for figure in figures:
         third = ", ".join(figure.third_parties) or "none"
-        lines.append(f"{figure.name:<26}{figure.median_ms:>7.1f} ms{figure.ratio:>7.1f}x{figure.modules:>9}  {third}")
+        figures_of = f"{figure.median_ms:>7.1f} ms{figure.ratio:>7.1f}x{figure.calls:>7}{figure.modules:>9}"
+        lines.append(f"{figure.name:<32}{figures_of}  {third}")
     return "\n".join(lines)

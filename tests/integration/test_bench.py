@@ -1,0 +1,57 @@
+"""`scripts/bench`: what it says of each kind of process. Times are whatever they are; what is loaded is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = {"cryptography", "jwt"}
+AWS = {"boto3", "botocore", "urllib3"}
+GOOGLE = {"google"}
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, dict[str, Any]]:
+    """The rows of one round, by name."""
+    command = [sys.executable, "-P", "-m", "bench", "start", "--rounds", "1", "--latency", "0.01", "--json"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    return {row["name"]: row for row in json.loads(done.stdout)}
+
+
+ROWS: dict[str, tuple[int, set[str], set[str]]] = {
+    "bare interpreter": (0, set(), TOKEN | AWS | GOOGLE),
+    "refusal": (0, set(), TOKEN | AWS | GOOGLE),
+    "explain": (0, TOKEN, AWS | GOOGLE),
+    "exchange: ECR": (2, TOKEN | AWS, GOOGLE),
+    "exchange: ECR, node": (4, AWS, TOKEN | GOOGLE),
+    "exchange: Google, direct": (1, TOKEN | GOOGLE, AWS),
+    "exchange: Google, impersonated": (2, TOKEN | GOOGLE, AWS),
+    "exchange: Google, node": (2, set(), TOKEN | AWS | GOOGLE),
+}
+
+
+def test_rows(figures: dict[str, dict[str, Any]]) -> None:
+    """Every row is there, and its ratio is to the first."""
+    assert list(figures) == list(ROWS)
+    assert figures["bare interpreter"]["ratio"] == 1.0
+    for row in figures.values():
+        assert row["ratio"] == pytest.approx(row["median_ms"] / figures["bare interpreter"]["median_ms"])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_loaded(figures: dict[str, dict[str, Any]], name: str) -> None:
+    """A process loads the libraries that it needs, and neither cloud's loads the other's."""
+    calls, needed, spared = ROWS[name]
+    row = figures[name]
+    third = set(row["third_parties"])
+    assert row["calls"] == calls
+    assert needed <= third
+    assert not spared & third
+    assert third or row["modules"] < figures["explain"]["modules"]
