@@ -141,7 +141,8 @@ def _decision(found: Found) -> str:
 def _plan(found: Found) -> str:
     if found.plan:
         return f"opens {found.plan.opens}"
-    return "nothing is sent: the image is answered without a credential" if found.planned else ""
+    reason = f" ({found.spared.what})" if found.spared else ""
+    return f"nothing is sent: the image is answered without a credential{reason}" if found.planned else ""
 
 
 def _verified(found: Found) -> str:

@@ -77,6 +77,7 @@ class Found:
         self.decision: Decision | None = None
         self.plan: Plan | None = None
         self.planned = False
+        self.spared: PullpassError | None = None  # why a public image's password is not even asked for
         self.verified = False
 
 
@@ -174,6 +175,7 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
         except PullpassError as error:
             if not _is_public(found, error):
                 raise
+            found.spared = error
     found.planned = True
 
 

@@ -148,6 +148,7 @@ def test_a_public_image_of_another_partition_is_anonymous() -> None:
     grant = make_grant(images=("public.ecr.aws/**",), identity="arn:aws-cn:iam::111122223333:role/pull")
     status, document = run(make_request(make_token(), "public.ecr.aws/docker/library/busybox"), make_config(grant))
     assert (status, document["verdict"], document["calls"]) == (0, "anonymous", [])
+    assert "of partition aws-cn" in document["steps"][5]["detail"]
 
 
 def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
