@@ -93,6 +93,39 @@ def test_every_error_code(cloud: Cloud, where: str) -> None:
         assert ask(cloud).status == 200
 
 
+# service -> status -> codes: pinned, since a test of a program relies on the status as much as on the code
+PINNED: dict[str, dict[int, set[str]]] = {
+    "gsts": {401: {"invalid_client", "UNAUTHENTICATED"}, 404: {"NOT_FOUND"}, 429: {"RESOURCE_EXHAUSTED"},
+             403: {"access_denied", "PERMISSION_DENIED", "SERVICE_DISABLED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"},
+             500: {"INTERNAL"}, 503: {"UNAVAILABLE"}, 504: {"DEADLINE_EXCEEDED"}},
+    "iamcredentials": {401: {"UNAUTHENTICATED"}, 404: {"NOT_FOUND"}, 429: {"RESOURCE_EXHAUSTED"}, 500: {"INTERNAL"},
+                       403: {"PERMISSION_DENIED", "SERVICE_DISABLED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"},
+                       503: {"UNAVAILABLE"}, 504: {"DEADLINE_EXCEEDED"}},
+    "ecr-public": {500: {"ServerException", "InternalFailure"}, 503: {"ServiceUnavailableException"}},
+    "imds": {401: {"Unauthorized"}, 403: {"Forbidden"}, 404: {"NotFound"}, 405: {"MethodNotAllowed"},
+             429: {"TooManyRequests"}, 500: {"InternalServerError"}, 503: {"ServiceUnavailable"}},
+    "container": {404: {"ResourceNotFoundException"}, 429: {"ThrottlingException"}, 500: {"InternalServerException"},
+                  503: {"ServiceUnavailableException"}},
+    "gmetadata": {403: {"Forbidden"}, 404: {"NotFound"}, 405: {"MethodNotAllowed"}, 429: {"TooManyRequests"},
+                  500: {"InternalServerError"}, 503: {"ServiceUnavailable"}},
+    "artifact": {401: {"UNAUTHORIZED"}, 403: {"DENIED"}, 404: {"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"},
+                 405: {"UNSUPPORTED"}, 429: {"TOOMANYREQUESTS"}, 500: {"UNKNOWN"}, 503: {"UNAVAILABLE"}},
+    "public": {401: {"UNAUTHORIZED"}, 403: {"DENIED"}, 404: {"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"},
+               405: {"UNSUPPORTED"}, 429: {"TOOMANYREQUESTS"}, 500: {"UNKNOWN"}, 503: {"UNAVAILABLE"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("service", PINNED)
+def test_the_status_of_every_code(cloud: Cloud, service: str) -> None:
+    """Every code has the status that the reference gives it; what is not listed is a 400."""
+    statuses: dict[int, set[str]] = {}
+    for code, (status, text) in errors_of(cloud, service).items():
+        statuses.setdefault(status, set()).add(code)
+        assert text
+    statuses.pop(400, None)
+    assert statuses == PINNED[service]
+
+
 OAUTH = {
     "invalid_request/audience": "full resource name", "invalid_request/subject": "127 bytes",
     "invalid_target": "disabled or deleted", "invalid_grant/connect": "connecting to the given credential's issuer",

@@ -184,6 +184,31 @@ def test_texts_that_are_no_expressions(text: str) -> None:
         Expression(text, frozenset({"assertion"}))
 
 
+def test_settings_at_their_limits(cloud: Cloud) -> None:
+    """What is just within the limits is taken."""
+    longest = "attribute." + "a" * 100
+    mapping = {"google.subject": "assertion.sub", longest: "'" + "x" * 2046 + "'"}
+    mapping |= {f"attribute.a{number}": "'x'" for number in range(49)}
+    condition = "'" + "x" * 4086 + "' != ''"
+    cloud.set_workload_provider(mapping=mapping, condition=condition, audiences=["pull.gcr.prod-1", *["a" * 256] * 9])
+    assert access_token(cloud)
+    with pytest.raises(ValueError, match="can't be mapped"):
+        cloud.set_workload_provider(mapping={"google.subject": "assertion.sub", f"{longest}a": "'x'"})
+
+
+def test_nesting_has_a_limit() -> None:
+    """Forty levels of brackets, and no more."""
+    for depth, good in ((39, True), (40, False)):
+        text = "(" * depth + "'a'" + ")" * depth
+        if good:
+            assert Expression(text, frozenset()).value({}) == "a"
+        else:
+            with pytest.raises(ExpressionError, match="too deep"):
+                Expression(text, frozenset())
+    flat = " + ".join(["('a')"] * 60)
+    assert Expression(flat, frozenset()).value({}) == "a" * 60
+
+
 @pytest.mark.parametrize(
     "settings",
     [

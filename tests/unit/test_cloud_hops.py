@@ -10,6 +10,7 @@ import pytest
 from cloud import ACCOUNT, AUDIENCE, role_arn
 from cloud.clients import assume, authorization, client, credentials, policy, pull, refused, request
 from cloud.hosts import parse
+from cloud.iam import Policy
 from cloud.world import CHINA_ACCOUNT, CHINA_REGION, FURTHER_ACCOUNT, assume_document, pull_document
 
 if TYPE_CHECKING:
@@ -127,6 +128,38 @@ def test_conditions_of_a_second_hop(cloud: Cloud) -> None:
     assert hop(cloud, ExternalId="secret-7")
     for parameters in ({}, {"ExternalId": "secret-8"}, {"ExternalId": "secret-7", "RoleSessionName": "dev-1.x"}):
         assert refused(lambda given=parameters: hop(cloud, **given))[0] == "AccessDenied"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "holds"),
+    [
+        ("StringNotEquals", ["a"], False),
+        ("StringNotEquals", ["b"], True),
+        ("StringNotEquals", ["b", "a"], False),
+        ("ForAnyValue:StringNotEquals", ["b", "a"], True),
+        ("ForAnyValue:StringNotEquals", ["a"], False),
+        ("ForAllValues:StringEquals", ["a"], True),
+        ("ForAllValues:StringEquals", ["a", "b"], False),
+        ("ForAllValues:StringEquals", [], True),
+        ("ForAnyValue:StringEquals", ["a", "b"], True),
+        ("ForAnyValue:StringEquals", [], False),
+        ("StringEquals", [], False),
+        ("StringEqualsIfExists", [], True),
+    ],
+)
+def test_qualifiers_of_conditions(operator: str, values: list[str], holds: bool) -> None:
+    """Several values of one key, by IAM's rules: any of them, all of them, none of them."""
+    statement = {"Effect": "Allow", "Action": "x:Y", "Resource": "*", "Condition": {operator: {"k": "a"}}}
+    parsed = Policy.parse({"Statement": statement}, kind="identity").statements[0]
+    assert parsed.speaks_of("x:Y", "*", {"k": values}) == holds
+
+
+def test_whose_fault_an_error_is(cloud: Cloud) -> None:
+    """The query protocol says it besides the status."""
+    url = f"{cloud.endpoints.sts}/?Action=GetCallerIdentity&Version=2011-06-15"
+    for code, kind in (("InternalFailure", b"Receiver"), ("AccessDenied", b"Sender")):
+        cloud.fault("sts", code)
+        assert b"<Type>" + kind + b"</Type>" in request(url).body
 
 
 @pytest.mark.parametrize(
