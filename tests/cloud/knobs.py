@@ -55,6 +55,12 @@ def _pod_roles(value: Mapping[str, str]) -> dict[tuple[str, str], str]:
     return {_pair(name.split("/")): arn for name, arn in value.items()}
 
 
+def _limit(value: str) -> str:
+    if value not in {"always", "never", "with-session"}:
+        raise ValueError(f"{value!r} is no limit of a password")
+    return value
+
+
 def _name(value: str | None) -> str | None:
     return value
 
@@ -66,7 +72,7 @@ _KNOBS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "packed_limit_bytes": ("sts.packed_limit_bytes", int),
     "password_life_s": ("ecr.password_life_s", float),
     "public_password_life_s": ("ecr_public.password_life_s", float),
-    "password_limit": ("registry.password_limit", str),
+    "password_limit": ("registry.password_limit", _limit),
     "passwords_outlive_sessions": ("registry.passwords_outlive_sessions", bool),
     "default_registry": ("default_registry", _pair),
     "disabled_regions": ("world.disabled_regions", set),

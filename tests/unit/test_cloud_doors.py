@@ -182,6 +182,7 @@ def test_the_control_door_does_what_the_methods_do(cloud: Cloud) -> None:
             "Effect": "Allow", "Action": "*", "Principal": "*", "Condition": {"IpAddress": {"aws:SourceIp": "::1"}},
         }}}, 400, "not implemented"),
         ("configure", {"speed": 1}, 400, "no setting"),
+        ("configure", {"password_limit": "often"}, 400, "no limit of a password"),
         ("set_workload_provider", {"condition": "now()"}, 400, "undeclared reference"),
         ("set_workload_provider", {"jwks": {"keys": []}}, 400, "Input JWK"),
         ("set_artifacts", {"name": "r", "readers": ["me"]}, 400, "no member"),
