@@ -76,6 +76,13 @@ def load(command: str) -> Command:
     return module
 
 
+def _unrecognized(command: str, words: list[str]) -> PullpassError:
+    hint = f"see `pullpass {command} --help`"
+    if any(os.path.isfile(word) for word in words):
+        hint = f"a request is read from stdin: `pullpass {command} < FILE`; {hint}"
+    return PullpassError("usage", f"unrecognized arguments: {outside(' '.join(words))}", hint)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if sys.stdout is None:  # closed by who started us
         raise PullpassError("stdout-closed", "stdout is closed")
@@ -101,7 +108,9 @@ def main(argv: list[str]) -> int:
     """
     try:
         command = next((word for word in argv if not word.startswith("-")), "")
-        arguments = build_parser(command).parse_args(argv)
+        arguments, unknown = build_parser(command).parse_known_args(argv)
+        if unknown:
+            raise _unrecognized(arguments.command, unknown)
         arguments.config = arguments.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
         status = _run(arguments)
     except BrokenPipeError:

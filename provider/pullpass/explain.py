@@ -5,16 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pullpass import pipeline, policy
+from pullpass import exchange, pipeline, policy
 from pullpass.errors import ANSWERED, PullpassError, escape
 
 if TYPE_CHECKING:
     from pullpass.identity import Subject
-    from pullpass.pipeline import Deps, Found
-
+    from pullpass.pipeline import Deps
 
 # What `code` says of an answer that only the migration mode gives.
 WOULD_REFUSE = "would-refuse"
+
+
+class Found(pipeline.Found):
+    """What a run has found, and whether the SDK that it would need is installed."""
+
+    loadable = False
 
 
 def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
@@ -27,15 +32,17 @@ def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
     Returns:
         The exit status of the verdict, and the document of `--json`: `verdict` (`issue`, `anonymous`, `refuse`),
         `code` (of a refusal; `would-refuse` for an answer that only the migration mode gives), `message`, `hint`,
-        `subject`, `target`, `grant`, `identity`, `opens`, `key`, `notes`, `steps`, `calls`. What was not reached is
-        null. It holds no secret.
+        `subject`, `target`, `grant`, `identity`, `principal` (who that is at Google), `opens`, `key`, `notes`,
+        `steps`, `calls`. What was not reached is null. It holds no secret.
     """
-    found = pipeline.Found()
+    found = Found()
     failure = None
     try:
         pipeline.decide(raw, deps, found)
         if found.plan is not None:
             pipeline.verify(found, deps)
+            exchange.check_installed(exchange.TABLE[found.plan.kind][1])
+            found.loadable = True
     except Exception as error:  # noqa: BLE001 - as in `pipeline.serve`
         failure = pipeline.as_failure(error)
     document = _document(found, failure)
@@ -56,6 +63,7 @@ def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
         "target": target._asdict() if target else None,
         "grant": decision.grant if decision else None,
         "identity": decision.identity if decision else None,
+        "principal": getattr(plan, "principal", None) or None,
         "opens": plan.opens if plan else None,
         "key": plan.key if plan else None,
         "notes": _notes(found),
@@ -110,7 +118,9 @@ def _request(found: Found) -> str:
 
 def _config(found: Found) -> str:
     config = found.config
-    return f"cluster {config.node.cluster}, {len(config.grants)} grants" if config else ""
+    return (
+        f"cluster {config.node.cluster}, {len(config.grants)} grant{'s' * (len(config.grants) != 1)}" if config else ""
+    )
 
 
 def _identity(found: Found) -> str:
@@ -155,6 +165,10 @@ def _verified(found: Found) -> str:
     return "the token's signature is left to the cloud: node.jwks is not set"
 
 
+def _loadable(found: Found) -> str:
+    return "the SDK that would send it is installed" if found.loadable else ""
+
+
 # The steps in the order of `pipeline`, each with a sentence about what it found; "" when it found nothing.
 STEPS = (
     ("request.parse", _request),
@@ -164,6 +178,7 @@ STEPS = (
     ("policy.decide", _decision),
     ("plan.make", _plan),
     ("token.verify", _verified),
+    ("exchange.load", _loadable),
 )
 
 
@@ -173,7 +188,7 @@ def text(document: dict[str, Any]) -> str:
     for step in document["steps"]:
         mark = {"ok": "+", "refused": "!", "not reached": "-"}[step["outcome"]]
         lines.append(f"{mark} {step['step']:<15} {step['detail'] or step['outcome']}")
-    found = [name for name in ("grant", "identity", "opens", "key") if document[name]]
+    found = [name for name in ("grant", "identity", "principal", "opens", "key") if document[name]]
     lines += [f"  {name:<15} {document[name]}" for name in found]
     for call in document["calls"]:
         lines.append(f"  would send      {call['action']} to {call['url']}: {call['summary']}")

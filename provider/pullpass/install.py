@@ -11,7 +11,7 @@ import sysconfig
 from importlib.util import find_spec
 from typing import Any
 
-from pullpass import __version__, config
+from pullpass import __version__, config, exchange
 from pullpass.errors import PullpassError, outside
 from pullpass.store import files
 
@@ -75,10 +75,14 @@ def install(bin_dir: str, config_path: str) -> dict[str, Any]:
         What was written, as `--json` prints it.
 
     Raises:
-        PullpassError: the configuration is not valid, the interpreter can't be named in an interpreter line, or the
+        PullpassError: the configuration is not valid, an SDK that it needs is not installed, the interpreter can't be named in an interpreter line, or the
             directory can't be written.
     """
-    runtime = config.load(config_path).paths.runtime
+    loaded = config.load(config_path)
+    for section, extra in ((loaded.ecr, "aws"), (loaded.gcr, "gcp")):
+        if section is not None:
+            exchange.check_installed(extra)
+    runtime = loaded.paths.runtime
     interpreter = _interpreter()
     command = shlex.join([interpreter, "-m", "pullpass", "install", "--bin-dir", bin_dir, "--config", config_path])
     text = TEMPLATE.format(

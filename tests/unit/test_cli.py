@@ -9,15 +9,13 @@ import pty
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from factories import make_request
 from pullpass import __version__, cli
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMANDS = sorted(cli.COMMANDS)
 
@@ -144,3 +142,25 @@ def test_output_that_can_not_be_written_is_told(where: str) -> None:
     assert done.returncode == 6
     assert done.stderr.startswith(b"pullpass: stdout-closed: ")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_request_named_as_an_argument_is_met_halfway(tmp_path: Path) -> None:
+    """Whoever writes the file's name where it does not belong is told where it does."""
+    request = tmp_path / "request.json"
+    request.write_bytes(make_request())
+    line = run("explain", str(request)).stderr.decode()
+    assert "`pullpass explain < FILE`" in line
+    assert "`pullpass explain --help`" in line
+
+
+def test_a_missing_sdk_is_told_before_it_is_needed(tmp_path: Path) -> None:
+    """`install` writes nothing that could not work, and `explain` does not say `issue` where the launcher would fail."""
+    config = tmp_path / "config.toml"
+    config.write_text((Path(__file__).parents[2] / "config" / "minimal.toml").read_text())
+    config.chmod(0o600)
+    blocked = "import sys; sys.modules['boto3'] = None; from pullpass.__main__ import main; sys.exit(main())"
+    words = ["install", "--bin-dir", str(tmp_path / "bin"), "--config", str(config)]
+    done = subprocess.run([sys.executable, "-c", blocked, *words], capture_output=True, check=False)
+    assert (done.returncode, done.stderr.split(b":")[1]) == (2, b" extra-missing")
+    assert b"pip install 'pullpass[aws]'" in done.stderr
+    assert not (tmp_path / "bin").exists()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Write the launchers pullpass-ecr and pullpass-gcr to where --image-credential-provider-bin-dir points.
 
 The interpreter, the libraries, the configuration and its runtime directory are fixed inside, so that a launcher
-looks at no argument and no environment variable. Run it again after upgrading Python or pullpass, or moving
+looks at no argument and no variable that says what it does. Run it again after upgrading Python or pullpass, or moving
 paths.runtime."""
 EXAMPLE = "  pullpass install --bin-dir /usr/libexec/kubelet-credential-providers --config /etc/pullpass/config.toml"
 

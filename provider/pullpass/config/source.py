@@ -46,6 +46,8 @@ def _read_bytes(path: str) -> tuple[bytes, os.stat_result]:
 
 
 def _parse(path: str, data: bytes) -> dict[str, Any]:
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise PullpassError("config-invalid", f"{outside(path)}: begins with a byte order mark, expected plain UTF-8")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -156,6 +156,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "gcr-node": ("pullpass.exchange.gcp_node:exchange", "gcp"),
     "ecr-public": ("pullpass.exchange.aws:exchange", "aws"),
 }
+# extra -> what it brings, whose absence is its absence
+EXTRAS = {"aws": "boto3", "gcp": "google.auth"}
 VERIFIER = "pullpass.exchange.token:verify"
 
 
@@ -168,6 +170,25 @@ def load(kind: str) -> Exchanger:
     where, extra = TABLE[kind]
     exchanger: Exchanger = _resolve(where, f"pullpass[{extra}]")
     return exchanger
+
+
+def check_installed(extra: str) -> None:
+    """Look whether an extra is installed, without importing it.
+
+    Args:
+        extra: a key of `EXTRAS`.
+
+    Raises:
+        PullpassError: `extra-missing`.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - for people's commands
+
+    try:
+        found = find_spec(EXTRAS[extra])
+    except ModuleNotFoundError:  # the package around it is missing
+        found = None
+    if found is None:
+        raise _missing(EXTRAS[extra], f"pullpass[{extra}]")
 
 
 def load_verifier() -> Verifier:
@@ -189,8 +210,12 @@ def _resolve(where: str, distribution: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "pullpass":
             raise
-        raise PullpassError(
-            "extra-missing",
-            f"the Python module {error.name} is not installed",
-            f"run `pip install '{distribution}'` for the interpreter that runs pullpass",
-        ) from None
+        raise _missing(error.name, distribution) from None
+
+
+def _missing(module: str, distribution: str) -> PullpassError:
+    return PullpassError(
+        "extra-missing",
+        f"the Python module {module} is not installed",
+        f"run `pip install '{distribution}'` for the interpreter that runs pullpass",
+    )
