@@ -115,12 +115,25 @@ CODES: dict[str, tuple[int, str, str]] = {
     "config-runtime-moved": (
         BAD_INPUT,
         "",
-        "run `pullpass install` again, so that the launchers know the new directory",
+        "run `pullpass install --bin-dir D` again, so that the launchers know the new directory",
     ),
-    "jwks-file": (BAD_INPUT, "", "node.jwks must name a file of at most 1 MiB that only root, or this user, may write"),
+    "jwks-file": (
+        BAD_INPUT,
+        "",
+        "node.jwks must name what `kubectl get --raw /openid/v1/jwks` prints, in a file that nobody else may write",
+    ),
     "jwks-keys": (BAD_INPUT, "", "write the API server's /openid/v1/jwks to it, unchanged"),
     "extra-missing": (BAD_INPUT, "", "install pullpass with the extra of the cloud that the configuration names"),
-    "ca-bundle": (BAD_INPUT, "", "name a readable PEM file of CA certificates as node.ca_bundle"),
+    "ca-bundle": (
+        BAD_INPUT,
+        "",
+        "node.ca_bundle must name a PEM file, up to 4 MiB, of CA certificates that only root, or this user, may write",
+    ),
+    "openssl": (
+        BAD_INPUT,
+        "",
+        "see what is wrong in that file, or take OPENSSL_CONF out of the kubelet's environment",
+    ),
     "proxy": (BAD_INPUT, "", "set HTTPS_PROXY to http://HOST:PORT, or list the cloud's host in NO_PROXY"),
     # --- policy
     "no-grant": (REFUSED, "", "add a [[grant]] for this service account and image, if it is meant to have it"),
@@ -208,7 +221,7 @@ CODES: dict[str, tuple[int, str, str]] = {
         "an interpreter line can't name it: install pullpass into an environment with a short path without spaces",
     ),
     "launcher-stale": (LOCAL_STATE, "", "run `pullpass install` again"),
-    "stdout-closed": (LOCAL_STATE, "", "whoever runs the launcher must read its stdout until the end"),
+    "stdout-closed": (LOCAL_STATE, "", "stdout must be open, on a disk that is not full, and read until the end"),
     "internal": (LOCAL_STATE, "", "this is a defect of pullpass: please report it with this line"),
     **aws.CODES,
     **google.CODES,

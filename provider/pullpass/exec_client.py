@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed knows it by the name of its front alone
 import posix
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def main(config: str, runtime: str, install: str) -> NoReturn:
         install: the command that writes this launcher anew, for the hint of a launcher that is out of date.
     """
     leave_on_signals()
+    silence()
     raw = read_request()
     try:
         from pullpass import config as configuration  # noqa: PLC0415 - after the request, see above
@@ -70,6 +72,27 @@ def leave_on_signals() -> None:
 
     for number in (_signal.SIGTERM, _signal.SIGINT):
         _signal.signal(number, stop)
+
+
+class Nowhere:
+    """Takes what is written and forgets it."""
+
+    def write(self, text: str) -> int:
+        """Write nothing."""
+        return len(text)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+
+def silence() -> None:
+    """Keep stdout and stderr for the answer and the one line, which are written past Python's own streams.
+
+    Libraries warn of interpreters, dates and keys, log where nobody has set up logs, and print tracebacks of threads:
+    in the kubelet's log that would stand before the line that tells the reason. None in the place of the streams would
+    not do: `print` takes it for stdout.
+    """
+    sys.stdout = sys.stderr = Nowhere()
 
 
 def leave(answer: Answer) -> NoReturn:

@@ -19,8 +19,8 @@ TELL = """\
 import posix, sys
 source, leave = open({launcher!r}).read(), posix._exit
 def tell(status):
-    sys.stderr.write(" ".join(sorted(sys.modules)) + "\\n")
-    sys.stderr.flush()
+    sys.__stderr__.write(" ".join(sorted(sys.modules)) + "\\n")
+    sys.__stderr__.flush()
     leave(status)
 posix._exit = tell
 exec(compile(source, "launcher", "exec"))

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloud import Cloud, sigv4
+from integration.raw import RawServer
 from integration.traps import Trap
 from integration.verifying import Place, TravellingClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -41,6 +43,20 @@ def trap(set_trap: Trap) -> Iterator[Trap]:
     set_trap.caught.clear()
     yield set_trap
     set_trap.caught.clear()
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], RawServer]]:
+    """Makes raw servers and closes them."""
+    servers: list[RawServer] = []
+
+    def make(talk: Callable[[socket.socket], None]) -> RawServer:
+        servers.append(RawServer(talk))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture(scope="session")

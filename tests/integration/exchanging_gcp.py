@@ -9,7 +9,7 @@ import pytest
 
 from cloud.gcp.world import GOOGLE_AUDIENCE, PULL_ACCOUNT, provider_name
 from factories import make_config, make_gcr, make_subject
-from integration.exchanging import LONG_S, ImpatientClock
+from integration.exchanging import LONG_S, ImpatientClock, shown
 from pullpass import exchange
 from pullpass.clock import Deadline
 from pullpass.errors import PullpassError
@@ -110,8 +110,7 @@ def refused(
     error = caught.value
     assert time.monotonic() - started_s < deadline_s + 5, "it outlasted its deadline"
     assert error.__cause__ is None, "a chained error would be printed with its text"
-    for secret in secrets_of(cloud, token):
-        assert secret not in error.line()
+    assert shown(error.line(), secrets_of(cloud, token)) == []
     assert error.line().isprintable()
     return error
 

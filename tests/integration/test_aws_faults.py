@@ -319,6 +319,24 @@ def test_no_message(cloud: Cloud) -> None:
     assert refused(cloud).what == "sts:AssumeRoleWithWebIdentity: AccessDenied (HTTP status 403)"
 
 
+@pytest.mark.parametrize(
+    ("where", "kind", "said"),
+    [
+        (STS, "ValidationError", "lower ecr.session_duration or raise the role's maximum"),
+        (HOP, "ValidationError", "see the role that the grant's `via` names"),
+        (ECR, "InvalidParameterException", "see where ecr.ecr_endpoint, if it is set, leads"),
+        (PUBLIC_ECR, "InvalidParameterException", "see where ecr.ecr_public_endpoint, if it is set, leads"),
+    ],
+)
+def test_value_that_is_not_taken(cloud: Cloud, where: str, kind: str, said: str) -> None:
+    """What to do next depends on what the call has asked for: only the first one's duration is the operator's."""
+    cloud.fault(where, kind)
+    error = refused(cloud, make_plan(cloud, **WAYS[where][0]))
+    assert error.code == "aws-request-invalid"
+    assert said in error.hint
+    assert ("duration" in error.hint) == (where == STS)
+
+
 def test_message_with_secrets(cloud: Cloud) -> None:
     """A message that echoes what it was given is shown without the token, and without what STS issued."""
     token = cloud.mint_token()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +12,11 @@ from integration.exchanging import SHORT_S, ImpatientClock, make_plan, refused, 
 from pullpass.errors import BAD_INPUT, UNREACHABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cloud import Cloud
+    from integration.raw import RawServer
     from pullpass.exchange.plan_aws import AwsPlan
 
 STS = "sts.AssumeRoleWithWebIdentity"
@@ -150,7 +150,25 @@ def test_no_proxy_for_loopback(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) ->
     assert cloud.count("proxy") == 0
 
 
-@pytest.mark.parametrize("url", ["socks5://user:p%40ss@127.0.0.1:1080", "https://127.0.0.1:8443", "http://[broken"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "socks5://user:p%40ss@127.0.0.1:1080",
+        "https://127.0.0.1:8443",
+        "http://[broken",
+        "http://",
+        "http://:3128",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:99999",
+        "http://a..b:3128",
+        f"http://{'a' * 70}:3128",
+        "http://exa mple:3128",
+        "http://-/",
+        "http://ex\x01ample:3128",
+        "http://user\udcff:p%40ss@127.0.0.1:1080",
+        "http://\udcff:3128",
+    ],
+)
 def test_proxy_that_cannot_be_used(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Any other kind of proxy is refused by name of the variable, without showing a password, and not bypassed."""
     monkeypatch.setenv("HTTPS_PROXY", url)
@@ -195,54 +213,6 @@ def test_unknown_name(cloud: Cloud) -> None:
     """A name that no resolver knows is an outage as well, within the deadline however long the resolver takes."""
     error = refused(cloud, make_plan(cloud, sts_endpoint="https://sts.invalid"), deadline_s=5)
     assert error.status == UNREACHABLE
-
-
-class RawServer:
-    """Says fixed bytes to whoever connects, or has a function talk."""
-
-    def __init__(self, talk: Callable[[socket.socket], None]) -> None:
-        self._talk = talk
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.connections = 0
-        self.closed = threading.Event()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connection:
-                try:
-                    connection.recv(65536)
-                    self._talk(connection)
-                except OSError:
-                    pass
-
-    def close(self) -> None:
-        """Stop."""
-        self.closed.set()
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(10)
-
-
-@pytest.fixture
-def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], RawServer]]:
-    """Makes raw servers and closes them."""
-    servers: list[RawServer] = []
-
-    def make(talk: Callable[[socket.socket], None]) -> RawServer:
-        servers.append(RawServer(talk))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import pytest
 from factories import ROLE
 from pullpass.exchange.redaction import LIMIT_CHARS, Redactor
 from pullpass.secret import Secret
-from support import ISSUER, make_claims, make_token
+from support import ISSUER, base64url, make_claims, make_token
 
-TOKEN = make_token()
-HEADER, PAYLOAD, SIGNATURE = TOKEN.split(".")
+HEADER, PAYLOAD, _ = make_token().split(".")
+SIGNATURE = base64url(bytes(range(192, 256)))  # the same in every run, unlike a real one
+TOKEN = f"{HEADER}.{PAYLOAD}.{SIGNATURE}"
 SHORT = "canary-8c1f"
 FACTS = (ROLE, "prod-1_team-a_web", "us-west-2", ISSUER)
 
@@ -79,6 +80,12 @@ def test_echoes(echo: str) -> None:
 def test_facts_are_shown(text: str) -> None:
     """What an operator needs of a message stays, though it is as long and as odd as a secret."""
     assert redacted(text) == text
+
+
+def test_what_stands_before_an_echo_is_no_piece_of_it() -> None:
+    """The last character of one part, before an echo of the next, is a character of the message."""
+    payload, signature = "p" * 31 + "e", "s" * 32
+    assert redacted(f"signature {signature}", f"h.{payload}.{signature}") == "signature [redacted]"
 
 
 def test_facts_do_not_cover_for_others() -> None:

@@ -25,5 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve the request on stdin and leave the process."""
     exec_client.leave_on_signals()
     raw = stdin.read()
+    exec_client.silence()
     deps = pipeline.Deps(lambda: config.load(arguments.config), SystemClock())
     exec_client.leave(pipeline.serve(raw, deps))

@@ -10,10 +10,10 @@ import os
 import random
 from typing import TYPE_CHECKING
 
-from pullpass import identity, registry
+from pullpass import registry
 from pullpass.exchange import Credential, aws_answers, aws_errors, aws_node, plan_aws
 from pullpass.exchange.aws_sdk import Place, Sdk
-from pullpass.exchange.redaction import Redactor
+from pullpass.exchange.redaction import Redactor, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,7 @@ def _redactor(plan: AwsPlan, token: Secret | None) -> Redactor:
     for hop in plan.hops:
         facts += [hop.role, registry.parse_role(hop.role).path_and_name.rpartition("/")[2]]
     if token:
-        _, claims = identity.decode(token.reveal())
-        facts += [str(claims.get(name, "")) for name in ("iss", "sub", "aud")]
+        facts += facts_of(token)
     return Redactor([token] if token else [], [*facts, *aws_errors.NAMES])
 
 

@@ -7,7 +7,8 @@ A value that is not what it should be is not shown in an error, because it may b
 from __future__ import annotations
 
 import base64
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pullpass import registry
@@ -24,6 +25,8 @@ SKEW_S = 300
 USERNAME = "AWS"
 # Of a key, token or password; what AWS gives has a few kilobytes. Some of it goes into a header of the next request.
 WORD_LIMIT_CHARS = 16 * 1024
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
 class Session(NamedTuple):
@@ -116,6 +119,21 @@ def word(what: str, document: Mapping[str, Any], name: str, code: str = "cloud-a
     if not is_word(value):
         raise PullpassError(code, f"{what}: the answer has no usable {name}")
     return str(value)
+
+
+def timestamp(value: object) -> datetime | None:
+    """A time as AWS writes it, in ISO 8601 with a zone or in seconds since the epoch, or None.
+
+    The SDK's own reader takes anything that looks like a part of a date, adds what is missing, and warns on stderr.
+    """
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value) if _MOMENT.fullmatch(value) else None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):  # the 30th of February; a year that no calendar has
+        pass
+    return None
 
 
 def moment(what: str, document: Mapping[str, Any], name: str, now_s: float, code: str = "cloud-answer") -> float:

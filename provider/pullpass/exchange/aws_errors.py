@@ -84,6 +84,18 @@ MEANINGS: dict[str, dict[str, str]] = {
     "ecr-public:GetAuthorizationToken": PASSWORD | _denied("aws-public-denied"),
 }
 
+# (the call, our code) -> what to do next, where it is not what the code stands for elsewhere
+HINTS = {
+    # The duration is never more than any role allows: a session that was made by a session lives an hour at most.
+    ("sts:AssumeRole", "aws-request-invalid"): "the message names the value: see the role that the grant's `via` names",
+    # Nothing is asked of either but a password.
+    ("ecr:GetAuthorizationToken", "aws-request-invalid"): (
+        "the request has no parameters that could be wrong: see where ecr.ecr_endpoint, if it is set, leads"
+    ),
+    ("ecr-public:GetAuthorizationToken", "aws-request-invalid"): (
+        "the request has no parameters that could be wrong: see where ecr.ecr_public_endpoint, if it is set, leads"
+    ),
+}
 # All codes that are known here.
 NAMES = frozenset(name for meanings in MEANINGS.values() for name in meanings)
 
@@ -106,4 +118,5 @@ def refusal(action: str, status: int, code: str, message: str, request_id: str) 
         facts += f": {outside(message)}"
     if request_id:
         facts += f" (request {outside(request_id, 64)})"
-    return PullpassError(meanings.get(code, unknown), facts)
+    ours = meanings.get(code, unknown)
+    return PullpassError(ours, facts, HINTS.get((action, ours)))

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -195,7 +194,7 @@ class _Service:
             try:
                 return transport.send(method, url, headers, None)
             except PullpassError as error:
-                raise PullpassError(error.code, self.redacted(error.what), error.hint) from None
+                raise PullpassError(error.code, self.redacted.what(error), error.hint) from None
 
         def work() -> Answer:
             return retry.persistently(attempt, limit, self._clock, self._jitter)
@@ -230,11 +229,7 @@ class _Service:
 
     def keys(self, document: dict[str, Any], principal: str) -> Session:
         """The session in a document."""
-        fields = dict(document)
-        try:
-            fields["Expiration"] = datetime.fromisoformat(document["Expiration"])
-        except (KeyError, TypeError, ValueError):
-            fields["Expiration"] = None
+        fields = document | {"Expiration": aws_answers.timestamp(document.get("Expiration"))}
         code = "aws-metadata-foreign"
         return Session(
             access_key_id=aws_answers.word(self._what, fields, "AccessKeyId", code),

@@ -32,7 +32,7 @@ from botocore.loaders import Loader
 
 from pullpass import __version__
 from pullpass.errors import PullpassError, outside
-from pullpass.exchange import aws_errors, retry
+from pullpass.exchange import aws_answers, aws_errors, retry, trust
 from pullpass.exchange.aws_node import VARIABLES as NODE_VARIABLES
 from pullpass.exchange.transport import Transport
 
@@ -84,6 +84,7 @@ class Sdk:
         self._deadline = deadline
         self._clock = clock
         self._jitter = jitter
+        trust.empty()  # The SDK makes a context too, which it never uses, and can't say what is wrong when that fails.
         _drop_variables()
         self._session = boto3.Session(botocore_session=_isolated())
 
@@ -142,7 +143,7 @@ class Sdk:
         try:
             return call()
         except PullpassError as error:  # from the transport
-            raise PullpassError(error.code, f"{action}: {self._redacted(error.what)}", error.hint) from None
+            raise PullpassError(error.code, f"{action}: {self._redacted.what(error)}", error.hint) from None
         except ClientError as error:
             response: Any = error.response
         except Exception as error:  # noqa: BLE001 - the SDK's parsers raise anything, and quote the body in it
@@ -186,6 +187,7 @@ def _isolated() -> botocore.session.Session:
     session.set_config_variable("config_file", os.devnull)
     session.set_config_variable("credentials_file", os.devnull)
     session.register_component("data_loader", _OwnData())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=aws_answers.timestamp)
     # Without keys the SDK would go through a chain of providers, up to the metadata service.
     session.register_component("credential_provider", CredentialResolver([]))
     return session

@@ -29,11 +29,11 @@ from urllib.parse import urlsplit
 
 from google.auth import identity_pool
 
-from pullpass import __version__, identity
+from pullpass import __version__
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import Credential, gcp_answers, gcp_errors, plan_gcp, retry
 from pullpass.exchange.plan_gcp import EXCHANGE_TOKEN, GENERATE_TOKEN
-from pullpass.exchange.redaction import Redactor
+from pullpass.exchange.redaction import Redactor, facts_of
 from pullpass.exchange.transport import Transport
 
 if TYPE_CHECKING:
@@ -132,18 +132,8 @@ def _credentials(plan: GooglePlan, token: Secret) -> Any:
 
 def _redactor(plan: GooglePlan, token: Secret) -> Redactor:
     """What blanks the token, and leaves what Google may well say about this plan."""
-    _, claims = identity.decode(token.reveal())
-    told = [str(claims.get(name, "")) for name in ("iss", "sub", "aud")]
-    facts = [
-        plan.audience,
-        plan.principal,
-        plan.identity,
-        plan.token_url,
-        plan.impersonation_url,
-        plan.scope,
-        plan.ca_bundle,
-    ]
-    return Redactor([token], [*facts, *told, *gcp_errors.NAMES])
+    facts = [plan.audience, plan.principal, plan.identity, plan.token_url, plan.impersonation_url, plan.scope]
+    return Redactor([token], [*facts, *facts_of(token), *gcp_errors.NAMES])
 
 
 class _Response(NamedTuple):
@@ -210,7 +200,7 @@ class _Wire:
         try:
             answer = self._transport.send("POST", url, headers, body)
         except PullpassError as error:
-            what = f"{action}: {self._redacted(error.what)}"
+            what = f"{action}: {self._redacted.what(error)}"
             raise PullpassError(error.code, what, _hint(error, url)) from None
         if answer.status != 200:
             said = gcp_errors.read(answer.body)

@@ -21,6 +21,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pullpass import identity
+from pullpass.errors import PullpassError
 from pullpass.secret import Secret
 
 if TYPE_CHECKING:
@@ -58,6 +60,15 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 
 
+def facts_of(token: Secret) -> list[str]:
+    """The names in a token that a cloud's message may well hold: none, of a token that can't be read."""
+    try:
+        _, claims = identity.decode(token.reveal())
+    except PullpassError:
+        return []
+    return [str(claims.get(name, "")) for name in ("iss", "sub", "aud")]
+
+
 class Redactor:
     """Blanks secrets in text from outside."""
 
@@ -77,7 +88,10 @@ class Redactor:
 
     def add(self, *secrets: Secret) -> None:
         """Hide these as well from now on."""
-        self._secrets += [(secret, Secret(_folded(secret.reveal())[0])) for secret in secrets]
+        for secret in secrets:
+            # The dots of a token stay, so that what stands before the echo of a part is no piece of the token.
+            parts = [_folded(part)[0] for part in secret.reveal().split(".")]
+            self._secrets.append((secret, Secret(".".join(parts))))
 
     def __call__(self, text: str) -> str:
         """`text`, or its beginning, with `BLANK` for each part that must not be seen.
@@ -95,6 +109,10 @@ class Redactor:
             if not self._is_known(text[start:end]):
                 _hide(hidden, start, end)
         return _rendered(text, hidden)
+
+    def what(self, error: PullpassError) -> str:
+        """What an error of the transport says: nothing of the other side where it has no class of the cloud's."""
+        return self(error.what) if error.upstream else error.what
 
     def _is_known(self, run: str) -> bool:
         """Whether a run is short, or becomes short without the facts in it."""

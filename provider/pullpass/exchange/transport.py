@@ -8,13 +8,12 @@ page under 503 is an outage, whatever its markup.
 Rules:
 
 * No redirect is followed, with or without a token.
-* Certificates are checked against `node.ca_bundle`, or else against the store of the system, found where the
-  distributions keep it. `SSL_CERT_FILE`, `SSLKEYLOGFILE` and every SDK's variable are ignored: whoever can set the
-  environment of a node's process must not be able to read or redirect its tokens.
+* Certificates are checked against what `trust` says, and nothing else.
 * `HTTPS_PROXY` and `NO_PROXY` are honoured for https endpoints that are not on loopback; the proxy is given the host
   name to connect to and sees nothing of what is said. Plain http is for loopback, and never goes through a proxy.
 * A transport for metadata services speaks plain http alone, to link-local and loopback addresses, and gives up early:
   where there is such a service it is on the node's own link, and where there is none nothing answers at all.
+* Nothing that the other side wrote is told as it is: a header, a reason phrase or an address may repeat what was sent.
 * A request may take half of the time that is left, so that a server that never answers leaves time for another try.
 """
 
@@ -23,7 +22,7 @@ from __future__ import annotations
 import base64
 import http.client
 import ipaddress
-import os
+import re
 import ssl
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -31,6 +30,7 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 from pullpass.config.forms import is_metadata_host
 from pullpass.errors import PullpassError, outside
+from pullpass.exchange import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,15 +44,23 @@ CONNECT_LIMIT_S = 5.0
 # For a metadata service; Google's clients give up after 3 s, AWS's after 1 s. A first answer after a boot is slow.
 METADATA_CONNECT_LIMIT_S = 1.0
 METADATA_LIMIT_S = 4.0
-# Debian and Alpine; Fedora and RHEL; SUSE; others. OpenSSL's own idea comes first, but an interpreter that was built
-# elsewhere carries the paths of the machine that built it.
-SYSTEM_STORES = (
-    ssl.get_default_verify_paths().openssl_cafile,
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
+# Shown as they are; any other is text from outside, and may repeat what was sent.
+MEDIA_TYPES = frozenset(
+    {
+        "application/json",
+        "application/problem+json",
+        "application/x-amz-json-1.0",
+        "application/x-amz-json-1.1",
+        "application/xml",
+        "text/html",
+        "text/plain",
+        "text/xml",
+    }
 )
+# How http.client says what a proxy answered to CONNECT; behind it, the status and the proxy's own words.
+_TUNNEL = "Tunnel connection failed: "
+# A name or an address; of IPv6 without its brackets.
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 class Answer(NamedTuple):
@@ -103,7 +111,7 @@ class Transport:
 
         Raises:
             PullpassError: `cloud-unreachable`, `cloud-tls`, `cloud-throttled`, `cloud-failing` (worth trying again);
-                `cloud-redirect`, `cloud-answer`; `ca-bundle`, `proxy`.
+                `cloud-redirect`, `cloud-answer`; `ca-bundle`, `openssl`, `proxy`.
         """
         parts = urlsplit(url)
         limit_s, connect_limit_s = self._deadline.remaining_s() / 2, CONNECT_LIMIT_S
@@ -126,7 +134,7 @@ class Transport:
             raise PullpassError("cloud-unreachable", f"{_host(parts)}: {_describe(error)}") from None
         finally:
             connection.close()
-        kind = outside(response.getheader("Content-Type", "no type"), 64)
+        kind = _media_type(response.getheader("Content-Type", ""))
         self.answered = f"{_host(parts)}'s answer (HTTP status {answer.status}, {kind}, {len(answer.body)} bytes)"
         return answer
 
@@ -139,7 +147,7 @@ class Transport:
             raise PullpassError("internal", f"{_host(parts)} would be asked over {outside(parts.scheme)}")
         proxy = _proxy(host)
         if self._context is None:
-            self._context = _trust(self._ca_bundle)
+            self._context = trust.context(self._ca_bundle)
         if proxy is None:
             return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=self._context)
         connection = http.client.HTTPSConnection(
@@ -173,9 +181,29 @@ def _check_status(response: http.client.HTTPResponse, parts: SplitResult) -> Non
     if status >= 500 or status == 408:  # Request Timeout: a front end's, about the server behind it
         raise PullpassError("cloud-failing", f"{_host(parts)} answered with HTTP status {status}")
     if 300 <= status < 400:
-        # Scheme and host alone: the rest may repeat what was sent.
-        where = outside("/".join(response.getheader("Location", "nowhere").split("/", 3)[:3]), 128)
+        where = _place(response.getheader("Location", ""))
         raise PullpassError("cloud-redirect", f"{_host(parts)} answered with HTTP status {status}, to {where}")
+
+
+def _place(location: str) -> str:
+    """Scheme and host of where a redirect leads.
+
+    They are not cut: whoever tells them looks for what was sent in them first.
+    """
+    try:
+        parts = urlsplit(location)
+        host = parts.hostname or ""
+        told = parts.scheme in ("http", "https") and _is_host(host)
+    except ValueError:  # UnicodeError is one
+        told = False
+    return f"{parts.scheme}://{host}" if told else "an address without a host"
+
+
+def _media_type(value: str) -> str:
+    if not value:
+        return "no content type"
+    kind = value.partition(";")[0].strip().lower()
+    return kind if kind in MEDIA_TYPES else "another content type"
 
 
 def _describe(error: OSError | http.client.HTTPException) -> str:
@@ -187,7 +215,10 @@ def _describe(error: OSError | http.client.HTTPException) -> str:
         return "connection refused" if refused else "the connection was cut"
     if isinstance(error, http.client.HTTPException):
         return "the answer is not HTTP"
-    return outside(error.strerror or str(error))
+    if str(error).startswith(_TUNNEL):
+        status = str(error).removeprefix(_TUNNEL)[:3]
+        return f"the proxy answered with HTTP status {status}" if status.isdigit() else "the proxy refused"
+    return outside(error.strerror or "the connection failed")
 
 
 def _host(parts: SplitResult) -> str:
@@ -201,23 +232,17 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _trust(ca_bundle: str) -> ssl.SSLContext:
-    """A context that trusts `ca_bundle`, or the system's store, and nothing else.
+def _is_host(host: str) -> bool:
+    """Whether it can be the name or the address of a host.
 
     Raises:
-        PullpassError: `ca-bundle`.
+        UnicodeError: a label is empty or too long, which the resolver would say as well.
     """
-    path = ca_bundle or next(filter(os.path.isfile, SYSTEM_STORES), "")
-    if not path:
-        raise PullpassError("ca-bundle", "no store of CA certificates was found on this system")
-    # Not `create_default_context`, which obeys SSLKEYLOGFILE, nor the default locations, which obey SSL_CERT_FILE.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(path)
-    except OSError as error:  # ssl.SSLError is one
-        raise PullpassError("ca-bundle", f"{outside(path)}: {outside(error.strerror or str(error))}") from None
-    return context
+        ipaddress.ip_address(host)
+    except ValueError:
+        return bool(_HOST_NAME.fullmatch(host.encode("idna").decode("ascii")))
+    return True
 
 
 def _proxy(host: str) -> SplitResult | None:
@@ -232,8 +257,9 @@ def _proxy(host: str) -> SplitResult | None:
     url = proxies["https"]
     try:
         proxy = urlsplit(url if "://" in url else f"http://{url}")
-        usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
-    except ValueError:
+        usable = proxy.scheme == "http" and proxy.port != 0 and _is_host(proxy.hostname or "")
+        _proxy_authorization(proxy)
+    except ValueError:  # UnicodeError is one: a name with an empty label, a user who is not UTF-8
         usable = False
     if not usable:
         raise PullpassError("proxy", "HTTPS_PROXY is not the URL of an http proxy")
