@@ -76,11 +76,15 @@ def load(command: str) -> Command:
     return module
 
 
-def _unrecognized(command: str, words: list[str]) -> PullpassError:
-    hint = f"see `pullpass {command} --help`"
-    if any(os.path.isfile(word) for word in words):
-        hint = f"a request is read from stdin: `pullpass {command} < FILE`; {hint}"
-    return PullpassError("usage", f"unrecognized arguments: {outside(' '.join(words))}", hint)
+def _parse(argv: list[str]) -> argparse.Namespace:
+    command = next((word for word in argv if not word.startswith("-")), "")
+    arguments, unknown = build_parser(command).parse_known_args(argv)
+    if not unknown:
+        return arguments
+    hint = f"see `pullpass {arguments.command} --help`"
+    if any(os.path.isfile(word) for word in unknown):
+        hint = f"a request is read from stdin: `pullpass {arguments.command} < FILE`; {hint}"
+    raise PullpassError("usage", f"unrecognized arguments: {outside(' '.join(unknown))}", hint)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -107,10 +111,7 @@ def main(argv: list[str]) -> int:
         The exit status.
     """
     try:
-        command = next((word for word in argv if not word.startswith("-")), "")
-        arguments, unknown = build_parser(command).parse_known_args(argv)
-        if unknown:
-            raise _unrecognized(arguments.command, unknown)
+        arguments = _parse(argv)
         arguments.config = arguments.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
         status = _run(arguments)
     except BrokenPipeError:

@@ -75,8 +75,8 @@ def install(bin_dir: str, config_path: str) -> dict[str, Any]:
         What was written, as `--json` prints it.
 
     Raises:
-        PullpassError: the configuration is not valid, an SDK that it needs is not installed, the interpreter can't be named in an interpreter line, or the
-            directory can't be written.
+        PullpassError: the configuration is not valid, an SDK that it needs is not installed, the interpreter can't be
+            named in an interpreter line, or the directory can't be written.
     """
     loaded = config.load(config_path)
     for section, extra in ((loaded.ecr, "aws"), (loaded.gcr, "gcp")):

@@ -16,7 +16,6 @@ import pytest
 from factories import make_request
 from pullpass import __version__, cli
 
-
 COMMANDS = sorted(cli.COMMANDS)
 
 
@@ -154,7 +153,7 @@ def test_a_request_named_as_an_argument_is_met_halfway(tmp_path: Path) -> None:
 
 
 def test_a_missing_sdk_is_told_before_it_is_needed(tmp_path: Path) -> None:
-    """`install` writes nothing that could not work, and `explain` does not say `issue` where the launcher would fail."""
+    """`install` writes no launcher that could not do its work."""
     config = tmp_path / "config.toml"
     config.write_text((Path(__file__).parents[2] / "config" / "minimal.toml").read_text())
     config.chmod(0o600)
