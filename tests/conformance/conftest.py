@@ -9,6 +9,7 @@ import pytest
 
 from cloud import Cloud
 from conformance.build import build
+from conformance.installed import Installed
 from conformance.kubelet import Kubelet
 from conformance.rig import Rig
 from conformance.scripted import provider
@@ -49,3 +50,18 @@ def cloud(running_cloud: Cloud) -> Cloud:
     """The local cloud with its default world: no faults, no records."""
     running_cloud.reset()
     return running_cloud
+
+
+@pytest.fixture
+def node(tmp_path: Path, cloud: Cloud, new_kubelet: Callable[..., Kubelet]) -> Installed:
+    """A node without configuration yet."""
+    return Installed(tmp_path, cloud, new_kubelet)
+
+
+@pytest.fixture
+def ready(node: Installed) -> Installed:
+    """The usual node: installed, its kubelet started with the entry for ECR, team-a's account there."""
+    node.install()
+    node.start()
+    node.account()
+    return node

@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import subprocess
-import sys
+import re
 from typing import TYPE_CHECKING, Any
 
-from cloud import ACCOUNT, AUDIENCE, CLUSTER, REGION
+from cloud import ACCOUNT, AUDIENCE, REGION
+from cloud.gcp.world import GOOGLE_AUDIENCE, PULL_ACCOUNT
 from conformance.kubelet import Pod
 from conformance.scripted import provider, token_attributes, write_config
+from integration import launchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from conformance.kubelet import Account, Kubelet, Registered, Seen
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+GOOGLE_HOST = "europe-docker.pkg.dev"
 ANNOTATION = "eks.amazonaws.com/ecr-role-arn"
+GOOGLE_ANNOTATION = "iam.gke.io/gcp-service-account"
 MATCH = ("*.dkr.ecr.*.amazonaws.com", "*.dkr.ecr-fips.*.amazonaws.com", "*.dkr-ecr.*.on.aws", "images.example.com")
+GOOGLE_MATCH = ("gcr.io", "*.gcr.io", "*-docker.pkg.dev", "docker.*.rep.pkg.dev", "registry.example.com")
+ERROR = "Failed to provide credentials for image"
+LINE = re.compile(r"exit status (\d): pullpass: ([a-z0-9-]+): [^\n]+\n")
 
 GRANTS = f"""\
 [[grant]]
@@ -45,6 +51,30 @@ name = "public"
 service_accounts = ["*/*"]
 images = ["{HOST}/public/**"]
 identity = "anonymous"
+
+[[grant]]
+name = "Google, direct"
+service_accounts = ["team-b/*"]
+images = ["{GOOGLE_HOST}/proj/team-b/**"]
+identity = "principal"
+
+[[grant]]
+name = "Google, by annotation"
+service_accounts = ["team-b/*"]
+images = ["gcr.io/proj/**"]
+identity = {{ annotation = "{GOOGLE_ANNOTATION}", allow = ["{PULL_ACCOUNT}"] }}
+
+[[grant]]
+name = "static pods"
+node = true
+images = ["{HOST}/system/**", "{GOOGLE_HOST}/proj/system/**"]
+identity = "node"
+
+[[grant]]
+name = "add-ons"
+service_accounts = ["kube-system/*"]
+images = ["{HOST}/system/**", "{GOOGLE_HOST}/proj/system/**"]
+identity = "node"
 """
 
 
@@ -64,6 +94,15 @@ def entry(name: str = "pullpass-ecr", match: Sequence[str] = MATCH, **changes: A
     return provider(name, match, tokenAttributes=token_attributes(**(usual | changes)))
 
 
+def google_entry(match: Sequence[str] = GOOGLE_MATCH, **changes: Any) -> dict[str, Any]:
+    """The same for Google's registries."""
+    usual = {
+        "serviceAccountTokenAudience": GOOGLE_AUDIENCE,
+        "optionalServiceAccountAnnotationKeys": [GOOGLE_ANNOTATION],
+    }
+    return entry("pullpass-gcr", match, **(usual | changes))
+
+
 class Installed:
     """A node: configuration, launchers and a kubelet that knows them."""
 
@@ -75,28 +114,21 @@ class Installed:
         self.new_kubelet = new_kubelet
         self._numbers = itertools.count()
 
-    def install(self, grants: str = GRANTS, *, approval: str = "", ecr: str = "", node: str = "") -> None:
+    def install(
+        self, grants: str = GRANTS, *, approval: str = "", ecr: str = "", gcr: str | None = "", node: str = ""
+    ) -> None:
         """Write a configuration and install the launchers from it.
 
         Args:
             grants: its grants.
             approval: lines for [approval].
             ecr: more lines for [ecr].
+            gcr: more lines for [gcr]; None for no such section.
             node: more lines for [node].
         """
-        at = self.cloud.endpoints
-        path = self.directory / "pullpass.toml"
-        path.write_text(
-            f'version = 1\n[node]\ncluster = "{CLUSTER}"\nissuers = ["{at.issuer}"]\n{node}\n'
-            f'[paths]\nstate = "{self.directory}/state"\nruntime = "{self.directory}/run"\n'
-            f"[approval]\n{approval}\n"
-            f'[ecr]\naudience = "{AUDIENCE}"\nsts_endpoint = "{at.sts}"\necr_endpoint = "{at.ecr}"\n{ecr}\n{grants}',
-            encoding="utf-8",
-        )
-        path.chmod(0o600)
-        command = [sys.executable, "-m", "pullpass", "install", "--bin-dir", self.bin_dir, "--config", str(path)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        grants = f"[approval]\n{approval}\n{grants}"
+        config = launchers.write_config(self.directory, self.cloud, node=node, ecr=ecr, gcr=gcr, grants=grants)
+        assert str(launchers.install(self.directory, config).parent) == self.bin_dir
 
     def start(self, *entries: Mapping[str, Any], config: str | None = None) -> Registered:
         """Start a kubelet with these provider entries, or with a configuration file."""
@@ -116,14 +148,41 @@ class Installed:
         annotations: Mapping[str, str] | None = None,
         **token: Any,
     ) -> Account:
-        """An account with a fresh token of the cluster; `token` are arguments of `Cloud.mint_token`.
+        """An account with fresh tokens of the cluster; `token` are arguments of `Cloud.mint_token`.
 
-        Each token differs from the ones before, as those of different pods do.
+        Whatever audience a token is asked for, it has the one of `token`; without that, it is Google's where that is
+        asked for, and else ECR's. Each token differs from the ones before, as those of different pods do.
         """
+        audiences = [token.pop("audience")] if "audience" in token else [AUDIENCE, GOOGLE_AUDIENCE]
         claims = {"jti": f"token-{next(self._numbers)}", **token.pop("claims", {})}
-        minted = self.cloud.mint_token(namespace, name, claims=claims, **token)
-        return self.kubelet.service_account(namespace, name, uid=uid, annotations=annotations, token=minted)
+        minted = {
+            audience: self.cloud.mint_token(namespace, name, audience=audience, claims=claims, **token)
+            for audience in audiences
+        }
+        return self.kubelet.service_account(
+            namespace, name, uid=uid, annotations=annotations, token=minted[audiences[0]], tokens=minted
+        )
 
     def look(self, repository: str, namespace: str = "team-a", name: str = "web") -> Seen:
         """One pod of an account pulls."""
         return self.kubelet.lookup(repository, Pod(namespace, name))
+
+    def refusal(self, seen: Seen, status: int, code: str) -> str:
+        """Check a refusal as the kubelet shows it, and return the error in its log.
+
+        No credential, one error line, which ends in the launcher's one line; nothing is cached; no secret is shown.
+        """
+        assert seen.credentials == []
+        assert len(seen.executions) == 1
+        assert [line.message for line in seen.errors] == [ERROR]
+        error = seen.errors[0].error
+        found = LINE.search(error)
+        assert found is not None, error
+        assert error.endswith(found.group())
+        assert (int(found[1]), found[2]) == (status, code)
+        assert self.kubelet.cache_keys(seen.executions[0].provider) == []
+        assert self.kubelet.metrics().errors == {seen.executions[0].provider: 1}
+        secrets = [*self.cloud.world.passwords, *self.cloud.google.tokens]
+        secrets += [part for part in seen.executions[0].token.split(".") if part]
+        assert not [line for line in seen.logs if any(secret in line.text() for secret in secrets)]
+        return error

@@ -231,16 +231,29 @@ class Kubelet:
         uid: str = "5f0c2f6a-4be4-4b8e-9a43-c5dd0b7a0001",
         annotations: Mapping[str, str] | None = None,
         token: str = "",
+        tokens: Mapping[str, str] | None = None,
         get_error: str = "",
         token_error: str = "",
     ) -> Account:
-        """Say what the API server answers about an account from now on; another pod's token is another call of this."""
+        """Say what the API server answers about an account from now on; another pod's token is another call of this.
+
+        Args:
+            namespace: of the account.
+            name: of the account.
+            uid: of the account.
+            annotations: of the account.
+            token: what is issued for every audience that is not in `tokens`.
+            tokens: what is issued for an audience.
+            get_error: why the account can't be read.
+            token_error: why no token is issued.
+        """
         account = {
             "namespace": namespace,
             "name": name,
             "uid": uid,
             "annotations": dict(annotations or {}),
             "token": token,
+            "tokens": dict(tokens or {}),
             "getError": get_error,
             "tokenError": token_error,
         }

@@ -111,7 +111,10 @@ REPOSITORIES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("host", [HOST, "111122223333.dkr-ecr.us-west-2.on.aws", "public.ecr.aws"])
+@pytest.mark.parametrize(
+    "host",
+    [HOST, "111122223333.dkr-ecr.us-west-2.on.aws", "public.ecr.aws", "europe-docker.pkg.dev", "gcr.io", "eu.gcr.io"],
+)
 def test_our_own_key(rig: Callable[..., Rig], host: str) -> None:
     """The key that pullpass answers with is found for the image it was asked about, whatever that is called."""
     node = rig(provider(match=[host]))

@@ -7,65 +7,24 @@ those do by themselves is held by the other suites here.
 from __future__ import annotations
 
 import json
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloud import ACCOUNT, AUDIENCE, REGION, clients, role_arn
 from cloud.world import trust_document
-from conformance.build import ROOT
-from conformance.installed import ANNOTATION, HOST, Installed, entry, grant
-from conformance.kubelet import Pod
+from conformance.examine import examine
+from conformance.installed import ANNOTATION, HOST, entry, grant
+from conformance.interview import Options
+from conformance.kubelet import BARE_ENVIRONMENT, Pod
+from conformance.scripted import write_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from cloud import Cloud
-    from conformance.kubelet import Kubelet, Seen
+    from conformance.installed import Installed
 
 IMAGE = f"{HOST}/team-a/app"
-ERROR = "Failed to provide credentials for image"
-LINE = re.compile(r"exit status (\d): pullpass: ([a-z0-9-]+): [^\n]+\n")
-
-
-@pytest.fixture
-def node(tmp_path: Path, cloud: Cloud, new_kubelet: Callable[..., Kubelet]) -> Installed:
-    """A node without configuration yet."""
-    return Installed(tmp_path, cloud, new_kubelet)
-
-
-@pytest.fixture
-def ready(node: Installed) -> Installed:
-    """The usual node: installed, its kubelet started, team-a's account there."""
-    node.install()
-    node.start()
-    node.account()
-    return node
-
-
-def refusal(node: Installed, seen: Seen, status: int, code: str) -> str:
-    """Check a refusal as the kubelet shows it, and return the error in its log.
-
-    No credential, one error line, which ends in the launcher's one line; nothing is cached; no secret is shown.
-    """
-    assert seen.credentials == []
-    assert len(seen.executions) == 1
-    assert [line.message for line in seen.errors] == [ERROR]
-    error = seen.errors[0].error
-    found = LINE.search(error)
-    assert found is not None, error
-    assert error.endswith(found.group())
-    assert (int(found[1]), found[2]) == (status, code)
-    assert node.kubelet.cache_keys(seen.executions[0].provider) == []
-    assert node.kubelet.metrics().errors == {seen.executions[0].provider: 1}
-    secrets = [*node.cloud.world.passwords]
-    if token := seen.executions[0].token:
-        secrets += [part for part in token.split(".") if part]
-    assert not [line for line in seen.logs if any(secret in line.text() for secret in secrets)]
-    return error
 
 
 # --- answers
@@ -233,6 +192,23 @@ def test_anonymous_is_an_empty_answer_that_is_kept(ready: Installed) -> None:
     assert ready.cloud.count("sts") == 0
 
 
+def test_ecr_public(node: Installed) -> None:
+    """A password for limits of its own; where the cloud fails, an answer without one, kept for a minute."""
+    image = "public.ecr.aws/docker/library/busybox"
+    node.install(grant(["public.ecr.aws/**"]).replace("pull-team-a", "pull-public"))
+    node.start(entry(match=["public.ecr.aws"]))
+    account = node.account()
+    (credential,) = node.look(image).credentials
+    assert (credential.username, credential.account) == ("AWS", account)
+    assert credential.password in node.cloud.world.public_passwords
+    node.cloud.fault("ecr-public", "AccessDeniedException", None)
+    node.account(name="api", uid="another-uid")
+    seen = node.look(image, name="api")
+    answer = seen.executions[0].response
+    assert answer is not None
+    assert (answer.auth, answer.cache_s, seen.errors) == ({}, 60.0, [])
+
+
 # --- annotations
 
 
@@ -251,7 +227,7 @@ def test_annotation_chooses_among_what_is_allowed(ready: Installed) -> None:
 
 def test_annotation_missing(ready: Installed) -> None:
     """A grant that needs an annotation says which."""
-    assert ANNOTATION in refusal(ready, ready.look(f"{HOST}/shared/base"), 3, "annotation-missing")
+    assert ANNOTATION in ready.refusal(ready.look(f"{HOST}/shared/base"), 3, "annotation-missing")
 
 
 # --- refusals
@@ -259,7 +235,7 @@ def test_annotation_missing(ready: Installed) -> None:
 
 def test_no_grant(ready: Installed) -> None:
     """Deny by default, without a request to anybody."""
-    error = refusal(ready, ready.look(f"{HOST}/team-b/app"), 3, "no-grant")
+    error = ready.refusal(ready.look(f"{HOST}/team-b/app"), 3, "no-grant")
     assert "team-a/web" in error
     assert ready.cloud.counts() == {}
 
@@ -269,7 +245,7 @@ def test_foreign_registry(node: Installed) -> None:
     node.install()
     node.start(entry(match=["evil.example.com"]))
     node.account()
-    assert "evil.example.com" in refusal(node, node.look("evil.example.com/team-a/app"), 3, "registry-unknown")
+    assert "evil.example.com" in node.refusal(node.look("evil.example.com/team-a/app"), 3, "registry-unknown")
     assert node.cloud.counts() == {}
 
 
@@ -289,7 +265,7 @@ def test_foreign_registry(node: Installed) -> None:
 def test_tokens(ready: Installed, token: dict[str, Any], status: int, code: str) -> None:
     """A token that is not good enough; only its signature is left to the cloud."""
     ready.account(**token)
-    refusal(ready, ready.look(IMAGE), status, code)
+    ready.refusal(ready.look(IMAGE), status, code)
     assert ready.cloud.count("sts") == (status == 4)
 
 
@@ -299,7 +275,7 @@ def test_the_cloud_refuses(ready: Installed) -> None:
     provider = ready.cloud.world.providers[ACCOUNT, issuer].arn
     subject = "system:serviceaccount:team-b:*"
     ready.cloud.set_role("pull-team-a", trust=trust_document(issuer, provider, AUDIENCE, subject))
-    refusal(ready, ready.look(IMAGE), 4, "aws-sts-denied")
+    ready.refusal(ready.look(IMAGE), 4, "aws-sts-denied")
 
 
 def test_the_cloud_is_away(node: Installed) -> None:
@@ -308,7 +284,7 @@ def test_the_cloud_is_away(node: Installed) -> None:
     node.start()
     node.account()
     node.cloud.fault("sts", "cut", None)
-    refusal(node, node.look(IMAGE), 5, "cloud-unreachable")
+    node.refusal(node.look(IMAGE), 5, "cloud-unreachable")
 
 
 def test_a_refusal_is_asked_about_again(ready: Installed) -> None:
@@ -328,7 +304,7 @@ def test_static_pod(node: Installed) -> None:
     node.start(entry(requireServiceAccount=False))
     seen = node.kubelet.lookup(IMAGE, None)
     assert seen.executions[0].token == ""
-    refusal(node, seen, 3, "no-grant")
+    node.refusal(seen, 3, "no-grant")
     assert node.cloud.counts() == {}
 
 
@@ -338,7 +314,7 @@ def test_static_pod_of_an_entry_that_requires_an_account(ready: Installed) -> No
     assert (seen.executions, seen.credentials, seen.errors) == ([], [], [])
 
 
-# --- both launchers, and the example
+# --- both launchers
 
 
 def test_either_launcher_serves_by_the_audience(node: Installed) -> None:
@@ -360,26 +336,6 @@ def test_two_entries_do_not_disturb_each_other(node: Installed) -> None:
     assert {c.username for c in seen.credentials} == {"AWS"}
 
 
-def test_google_image(node: Installed) -> None:
-    """An image of Google's is refused by its reason, through the launcher made for it."""
-    node.install()
-    node.start(entry("pullpass-gcr", match=["*-docker.pkg.dev"]))
-    node.account()
-    refusal(node, node.look("europe-docker.pkg.dev/project/team-a/app"), 3, "registry-not-configured")
-
-
-def test_shipped_provider_configuration(node: Installed) -> None:
-    """The kubelet starts with `config/credential-provider-config.yaml` and both launchers, and an image is answered."""
-    node.install()
-    registered = node.start(config=os.path.join(ROOT, "config", "credential-provider-config.yaml"))
-    assert [p.name for p in registered.providers] == ["pullpass-ecr", "pullpass-gcr"]
-    node.account(annotations={ANNOTATION: role_arn("pull-team-a")})
-    seen = node.look(IMAGE)
-    assert [e.provider for e in seen.executions] == ["pullpass-ecr"]
-    assert seen.executions[0].annotations == {ANNOTATION: role_arn("pull-team-a")}
-    assert len(seen.credentials) == 1
-
-
 def test_simultaneous_pods(ready: Installed) -> None:
     """Eight pods at once, of two accounts: every one of them gets its credential."""
     ready.account()
@@ -388,3 +344,17 @@ def test_simultaneous_pods(ready: Installed) -> None:
     seen = ready.kubelet.lookup_together(pods * 2)
     assert [len(credentials) for credentials in seen.all_credentials] == [1] * 8
     assert seen.errors == []
+
+
+# --- `scripts/conformance plugin`
+
+
+def test_no_findings(node: Installed, kubelet_program: str, tmp_path: Path) -> None:
+    """What is examined of any plugin finds nothing: a good token, a broken one, other images, no request at all."""
+    node.install()
+    config = write_config(str(tmp_path / "providers.json"), [entry()])
+    refuse = (f"{HOST}/team-b/app", f"{HOST}/system/pause", "images.example.com/team-a/app")
+    options = Options(node.bin_dir, config, (f"{IMAGE}:v1",), refuse, node.cloud.mint_token(), {}, BARE_ENVIRONMENT)
+    report = examine(kubelet_program, options)
+    assert [check for check in report.checks if check.result != "ok"] == []
+    assert {check.name for check in report.checks if check.image == IMAGE} >= {"auth-key", "bad-token", "attribution"}

@@ -85,5 +85,10 @@ func (a *apiServer) token(namespace, name string, request *authenticationv1.Toke
 	}
 	answer := request.DeepCopy()
 	answer.Status.Token = account.Token
+	for _, audience := range request.Spec.Audiences {
+		if token, ok := account.Tokens[audience]; ok {
+			answer.Status.Token = token
+		}
+	}
 	return answer, nil
 }

@@ -29,14 +29,16 @@ type operation struct {
 	Image          string          `json:"image"`
 }
 
-// serviceAccount is an account of the made-up API server. With getError the account can't be read, with tokenError
-// no token is issued for it; both are what the kubelet sees as the API server's error text.
+// serviceAccount is an account of the made-up API server. Tokens are issued by audience where tokens has it, and else
+// whatever token says. With getError the account can't be read, with tokenError no token is issued for it; both are
+// what the kubelet sees as the API server's error text.
 type serviceAccount struct {
 	Namespace   string            `json:"namespace"`
 	Name        string            `json:"name"`
 	UID         string            `json:"uid"`
 	Annotations map[string]string `json:"annotations"`
 	Token       string            `json:"token"`
+	Tokens      map[string]string `json:"tokens"`
 	GetError    string            `json:"getError"`
 	TokenError  string            `json:"tokenError"`
 }
