@@ -10,6 +10,7 @@ import pytest
 
 from integration.exchanging import SHORT_S, ImpatientClock, make_plan, refused, run
 from pullpass.errors import BAD_INPUT, UNREACHABLE
+from pullpass.exchange.transport import ANSWER_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,6 +248,26 @@ def test_deadline_holds_where_timeouts_do_not(cloud: Cloud, raw_server: Callable
     error = refused(cloud, make_plan(cloud, sts_endpoint=server.url), deadline_s=SHORT_S)
     assert (error.code, error.status) == ("deadline-exceeded", UNREACHABLE)
     assert "AssumeRoleWithWebIdentity" in error.what
+
+
+@pytest.mark.parametrize(
+    ("piece", "status"),
+    [
+        pytest.param("<a>", 400, id="nested"),
+        pytest.param("<a>", 200, id="nested-answer"),
+        pytest.param("<a/>", 400, id="second-root"),
+        pytest.param("&#60;", 400, id="references"),
+    ],
+)
+def test_answer_that_is_hard_to_parse(cloud: Cloud, piece: str, status: int) -> None:
+    """As long as an answer may be, it is parsed and refused in time; a longer one is not parsed at all."""
+    body = piece * (ANSWER_LIMIT_BYTES // len(piece))
+    for text, told in ((body, "can't be understood"), (body + " " * len(piece), "more than 262144 bytes")):
+        cloud.clear()
+        cloud.fault(STS, "status", status=status, body=text, content_type="text/xml")
+        error = refused(cloud, deadline_s=SHORT_S)
+        assert error.code == "cloud-answer"
+        assert told in error.what
 
 
 def test_deadline_is_for_both_calls(cloud: Cloud) -> None:

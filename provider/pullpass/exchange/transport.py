@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from pullpass.clock import Clock, Deadline
 
-ANSWER_LIMIT_BYTES = 1024 * 1024
+# The longest that is expected, a password of ECR's, has a few kilobytes. While a parser in C works, no other thread runs
+# and no deadline ends: for a second or more, if it is a megabyte of nested elements.
+ANSWER_LIMIT_BYTES = 256 * 1024
 # Per address: a host with dead addresses before a living one must leave time for that one.
 CONNECT_LIMIT_S = 5.0
 # For a metadata service; Google's clients give up after 3 s, AWS's after 1 s. A first answer after a boot is slow.
