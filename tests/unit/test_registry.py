@@ -114,7 +114,10 @@ def test_googles_hosts_are_known(host: str) -> None:
         "docker.rep.pkg.dev",
         "docker.a.b.rep.pkg.dev",
         "us.docker.rep.pkg.dev",
-        "xgcr.io",
+        # A name that only ends like Google's, with enough before it for a label to be left of it.
+        "evilgcr.io",
+        "evildocker.pkg.dev",
+        "docker.us-evilrep.pkg.dev",
         "gcr.io.evil.example",
         "us-docker.pkg.dev.evil.example",
         f"{'a' * 64}.gcr.io",
