@@ -172,7 +172,8 @@ def test_no_secret_is_in_the_explanation() -> None:
     for image in (IMAGE, "evil.example/x"):
         _, document = run(make_request(token, image))
         shown = json.dumps(document) + explain.text(document)
-        assert not any(part in shown for part in token.split("."))
+        fragments = {part[at : at + 16] for part in token.split(".") for at in range(len(part) - 15)}
+        assert not [fragment for fragment in fragments if fragment in shown]
 
 
 def test_the_text_is_one_fact_a_line() -> None:
