@@ -238,12 +238,24 @@ def test_a_cloud_that_never_answers_ends_within_the_deadline(cloud: Cloud, tmp_p
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("raw", [b"", b"{}", b"\xff\xfe{", b"[" * 100_000, b" " * (1 << 20) + b" "], ids=range(5))
-def test_garbage_on_stdin_is_one_line(launcher: Path, raw: bytes) -> None:
-    """Status 2, nothing on stdout."""
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "request-empty"),
+        (b"{}", "request-version"),
+        (b"\xff\xfe{", "request-encoding"),
+        (b"[" * 100_000, "request-nesting"),
+        (b" " * (1 << 20), "request-empty"),
+        (b" " * (1 << 20) + b" ", "request-too-long"),
+        (b" " * (1 << 22), "request-too-long"),
+    ],
+    ids=range(7),
+)
+def test_garbage_on_stdin_is_one_line(launcher: Path, raw: bytes, code: str) -> None:
+    """Status 2, nothing on stdout; one byte more than a request may have is read, so that it is seen."""
     done = ask(launcher, raw)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"pullpass: request-")
+    assert done.stderr.startswith(f"pullpass: {code}: ".encode())
     assert done.stderr.count(b"\n") == 1
 
 
