@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from pullpass.clock import Clock, Deadline
 
-# The longest that is expected, a password of ECR's, has a few kilobytes. While a parser in C works, no other thread runs
-# and no deadline ends: for a second or more, if it is a megabyte of nested elements.
+# The longest that is expected, a password of ECR's, has a few kilobytes. While a parser in C works, no other thread
+# runs and no deadline ends: for a second or more, if it is a megabyte of nested elements.
 ANSWER_LIMIT_BYTES = 256 * 1024
 # Per address: a host with dead addresses before a living one must leave time for that one.
 CONNECT_LIMIT_S = 5.0
