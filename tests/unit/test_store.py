@@ -22,20 +22,6 @@ def test_sha256_is_lower_case_hex() -> None:
     assert digest.sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_canonical_json_has_one_form() -> None:
-    """Sorted keys, no blanks, ASCII, one line feed: the same document is the same bytes."""
-    one = digest.canonical_json({"b": [1, None, True], "a": {"\N{SNOWMAN}": "\n"}})
-    assert one == b'{"a":{"\\u2603":"\\n"},"b":[1,null,true]}\n'
-    assert digest.canonical_json({"a": {"\N{SNOWMAN}": "\n"}, "b": [1, None, True]}) == one
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
-def test_canonical_json_has_no_form_for_what_is_no_number(value: object) -> None:
-    """Other readers would not take it back."""
-    with pytest.raises(ValueError, match="JSON"):
-        digest.canonical_json(value)
-
-
 def test_a_key_is_a_hash_of_lengths_and_parts() -> None:
     """Written out, so that no change of the code changes the names of what is stored."""
     assert digest.key([]) == hashlib.sha256(b"pullpass/v1 key\n").hexdigest()

@@ -1,9 +1,8 @@
-"""Hashes and the bytes they are made of."""
+"""Hashes: of bytes, and of the fields that name what is stored."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,16 +12,6 @@ if TYPE_CHECKING:
 def sha256_hex(data: bytes) -> str:
     """Lower-case hex of SHA-256."""
     return hashlib.sha256(data).hexdigest()
-
-
-def canonical_json(document: object) -> bytes:
-    """`document` as JSON with sorted keys, no blanks, ASCII only, and one line feed at the end.
-
-    Raises:
-        ValueError: a number that JSON has no form for.
-    """
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii") + b"\n"
 
 
 def key(fields: Iterable[tuple[str, str]]) -> str:

@@ -149,17 +149,16 @@ def private_directory(path: str) -> None:
     _check_ancestors(path)
 
 
-def write_atomic(path: str, data: bytes, *, sync: bool = False, mode: int = 0o600) -> None:
+def write_atomic(path: str, data: bytes, *, mode: int = 0o600) -> None:
     """Replace the content of `path` by `data` in one step, readable by the caller alone.
 
     Args:
         path: absolute; its directory must exist.
         data: the whole new content.
-        sync: also flush the file and its directory to the disk, so that the content survives a power cut.
         mode: the file's mode, whatever the umask says, for what is not private (a launcher).
 
     Raises:
-        OSError: no temporary file is left, and nothing was changed (unless what failed is the directory's flush).
+        OSError: no temporary file is left, and nothing was changed.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
@@ -172,20 +171,12 @@ def write_atomic(path: str, data: bytes, *, sync: bool = False, mode: int = 0o60
                 view = view[os.write(descriptor, view) :]
             if mode != 0o600:
                 os.fchmod(descriptor, mode)
-            if sync:
-                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    if sync:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
