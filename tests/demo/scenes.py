@@ -346,7 +346,8 @@ def pull(image: Image, login: Login | None, stage: Stage, shared: Shared, outcom
     held = image.store(stage.cloud).tags[TAG]
     if pulled.digest != held:
         raise UnexpectedError(f"the image is not the registry's {TAG}, which is {held}")
-    who = str(stage.cloud.requests(f"{image.registry}.manifest")[before:][-1].principal)
+    asked = stage.cloud.requests(f"{image.registry}.manifest")[before:]
+    who = str(asked[-1].principal) if asked else "nobody that the registry knows of"
     outcome.see("pulled by", who)
     if not who.endswith(image.principal):
         raise UnexpectedError(f"the registry gave it to {who}, and not to {image.principal}")
