@@ -84,21 +84,20 @@ class Deadline:
 
         if not self.remaining_s():
             raise PullpassError("deadline-exceeded", f"no time of {self.duration_s:g}s was left for {what}")
-        outcome: list[tuple[bool, T | BaseException]] = []
+        results: list[T] = []
+        failures: list[BaseException] = []
 
         def body() -> None:
             try:
-                outcome.append((True, work()))
+                results.append(work())
             except BaseException as error:  # noqa: BLE001 - handed to the waiting thread as it is
-                outcome.append((False, error))
+                failures.append(error)
 
         thread = threading.Thread(target=body, name=f"pullpass {what}", daemon=True)
         thread.start()
         thread.join(self.remaining_s())
-        if not outcome:
+        if failures:
+            raise failures[0]
+        if not results:
             raise PullpassError("deadline-exceeded", f"{what} had not ended after {self.duration_s:g}s")
-        done, value = outcome[0]
-        if not done:
-            assert isinstance(value, BaseException)  # noqa: S101 - narrows the type
-            raise value
-        return value  # type: ignore[return-value]
+        return results[0]
