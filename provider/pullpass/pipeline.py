@@ -167,7 +167,7 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
     hosts = config.gcr.hosts if config.gcr else ()
     found.target = registry.match(found.request.image, aliases, hosts)
     if found.subject is not None:
-        identity.check_audience(found.subject, audience(found.target, config))
+        identity.check_audience(found.subject, plan.section(found.target, config).audience)
     found.decision = policy.decide(found.subject, found.request.annotations, found.target, config)
     if found.decision.identity != policy.ANONYMOUS:
         try:
@@ -179,21 +179,6 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
     found.planned = True
 
 
-def audience(target: Target, config: Config) -> str:
-    """The audience that a token for this registry must have.
-
-    Raises:
-        PullpassError: `registry-not-configured`.
-    """
-    section = config.gcr if target.kind == registry.GCR else config.ecr
-    if section is None:
-        name = "gcr" if target.kind == registry.GCR else "ecr"
-        raise PullpassError(
-            "registry-not-configured", f"{target.host} needs the section [{name}], which is not configured"
-        )
-    return section.audience
-
-
 def verify(found: Found, deps: Deps) -> None:
     """Read the token a second time with a full reader, and check its signature where `node.jwks` says with what.
 
@@ -202,10 +187,10 @@ def verify(found: Found, deps: Deps) -> None:
     """
     assert found.config is not None and found.target is not None and found.request is not None  # noqa: S101, PT018
     if found.subject is not None and found.request.token is not None:
-        expected = audience(found.target, found.config)
+        audience = plan.section(found.target, found.config).audience
         now_s = deps.clock.now_s()
         check = exchange.load_verifier()
-        check(found.request.token, found.subject, expected, found.config.node.jwks, now_s)
+        check(found.request.token, found.subject, audience, found.config.node.jwks, now_s)
         if found.plan is not None:
             plan.check_token(found.plan, found.request.token, now_s)
     found.verified = True

@@ -12,12 +12,13 @@ Rules:
 from __future__ import annotations
 
 from pullpass import registry
+from pullpass.config import Gcr
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import plan_aws, plan_gcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pullpass.config import Config
+    from pullpass.config import Config, Ecr
     from pullpass.exchange import Plan
     from pullpass.identity import Subject
     from pullpass.policy import Decision
@@ -38,12 +39,23 @@ def make(subject: Subject | None, target: Target, decision: Decision, config: Co
         PullpassError: `registry-not-configured`; `identity-invalid`; of AWS also `role-partition`, `public-partition`,
             `repository-name` or `session-policy`.
     """
-    if target.kind == registry.GCR and config.gcr is not None:
-        return plan_gcp.make(subject, decision, config, config.gcr)
-    if target.kind != registry.GCR and config.ecr is not None:
-        return plan_aws.make(subject, target, decision, config, config.ecr)
-    section = "gcr" if target.kind == registry.GCR else "ecr"
-    raise PullpassError("registry-not-configured", f"{outside(target.host)} needs the section [{section}]")
+    chosen = section(target, config)
+    if isinstance(chosen, Gcr):
+        return plan_gcp.make(subject, decision, config, chosen)
+    return plan_aws.make(subject, target, decision, config, chosen)
+
+
+def section(target: Target, config: Config) -> Ecr | Gcr:
+    """The section of the configuration that a registry goes by: [gcr] for Google's, [ecr] for AWS's.
+
+    Raises:
+        PullpassError: `registry-not-configured`.
+    """
+    name, chosen = ("gcr", config.gcr) if target.kind == registry.GCR else ("ecr", config.ecr)
+    if chosen is None:
+        what = f"{outside(target.host)} needs the section [{name}], which is not configured"
+        raise PullpassError("registry-not-configured", what)
+    return chosen
 
 
 def check_token(planned: Plan, token: Secret, now_s: float) -> None:
