@@ -83,7 +83,7 @@ def read(token: Secret | None, issuers: tuple[str, ...], now_s: float) -> Subjec
     return subject
 
 
-def check_audience(subject: Subject | None, expected: str) -> None:
+def check_audience(subject: Subject, expected: str) -> None:
     """Refuse a token that was made for somebody else, or for somebody else as well.
 
     The kubelet asks for tokens with one audience each. One with two could be taken by the first cloud to the second.
@@ -91,7 +91,7 @@ def check_audience(subject: Subject | None, expected: str) -> None:
     Raises:
         PullpassError: `token-audience`.
     """
-    if subject is not None and set(subject.audiences) != {expected}:
+    if set(subject.audiences) != {expected}:
         found = outside(", ".join(subject.audiences))
         raise PullpassError("token-audience", f"the token is for the audience {found}, expected {expected} alone")
 

@@ -180,19 +180,19 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
 
 
 def verify(found: Found, deps: Deps) -> None:
-    """Read the token a second time with a full reader, and check its signature where `node.jwks` says with what.
+    """Read a planned exchange's token with a full reader, and check its signature where `node.jwks` says with what.
 
     Raises:
         PullpassError: the token is not what it seemed.
     """
     assert found.config is not None and found.target is not None and found.request is not None  # noqa: S101, PT018
+    assert found.plan is not None  # noqa: S101 - where nothing is sent, there is no second look
     if found.subject is not None and found.request.token is not None:
         audience = plan.section(found.target, found.config).audience
         now_s = deps.clock.now_s()
         check = exchange.load_verifier()
         check(found.request.token, found.subject, audience, found.config.node.jwks, now_s)
-        if found.plan is not None:
-            plan.check_token(found.plan, found.request.token, now_s)
+        plan.check_token(found.plan, found.request.token, now_s)
     found.verified = True
 
 

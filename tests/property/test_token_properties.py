@@ -55,10 +55,10 @@ def light_takes(token: str, audience: str = AUDIENCE) -> identity.Subject | Pull
     """What the light reader makes of it."""
     try:
         subject = identity.read(Secret(token), (ISSUER,), time.time())
+        assert subject is not None
         identity.check_audience(subject, audience)
     except PullpassError as error:
         return error
-    assert subject is not None
     return subject
 
 
