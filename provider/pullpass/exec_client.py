@@ -20,27 +20,25 @@ if TYPE_CHECKING:
 READ_LIMIT_BYTES = 1024 * 1024 + 1  # one more than a request may have, so that a longer one is seen to be longer
 
 
-def main(config: str, runtime: str, install: str) -> NoReturn:
+def main(config: str, runtime: str) -> NoReturn:
     """Serve one request and leave the process.
 
     Args:
         config: path of the operator's configuration.
         runtime: directory of the compiled configuration.
-        install: the command that writes this launcher anew, for the hint of a launcher that is out of date.
+
+    Raises:
+        Exception: the program can't be loaded; a file cut short by a power failure raises anything.
     """
     leave_on_signals()
     silence()
     raw = read_request()
-    try:
-        from pullpass import config as configuration  # noqa: PLC0415 - after the request, see above
-        from pullpass import pipeline  # noqa: PLC0415
-        from pullpass.clock import SystemClock  # noqa: PLC0415
+    from pullpass import config as configuration  # noqa: PLC0415 - after the request, see above
+    from pullpass import pipeline  # noqa: PLC0415
+    from pullpass.clock import SystemClock  # noqa: PLC0415
 
-        deps = pipeline.Deps(lambda: configuration.load(config, runtime=runtime), SystemClock())
-        answer = pipeline.serve(raw, deps)
-    except Exception as error:  # noqa: BLE001 - `serve` never raises; a file cut short by a power failure does anything
-        leave_stale(f"{type(error).__name__}: {error}", install)
-    leave(answer)
+    deps = pipeline.Deps(lambda: configuration.load(config, runtime=runtime), SystemClock())
+    leave(pipeline.serve(raw, deps))
 
 
 def read_request() -> bytes:
@@ -108,13 +106,6 @@ def leave(answer: Answer) -> NoReturn:
             posix._exit(failure.status)
     write_error(answer.stderr)
     posix._exit(answer.status)
-
-
-def leave_stale(what: str, install: str) -> NoReturn:
-    """Leave because the launcher no longer fits what is installed."""
-    line = f"pullpass: launcher-stale: the program can't be loaded ({what}); run `{install}` again"
-    write_error("".join(char if char.isprintable() else "?" for char in line).encode("utf-8", "replace") + b"\n")
-    posix._exit(6)
 
 
 def write_error(line: bytes) -> None:

@@ -38,15 +38,16 @@ SHEBANG_LIMIT_BYTES = 127
 TEMPLATE = """\
 #!{interpreter} -IS
 # Written by pullpass {version}; every change is lost when `pullpass install` is run again.
+import posix
 import sys
-
-INSTALL = {install!r}
 
 
 def stale(what):
-    line = "pullpass: launcher-stale: " + what + "; run `" + INSTALL + "` again"
-    sys.stderr.write("".join(char if char.isprintable() else "?" for char in line) + "\\n")
-    sys.exit(6)
+    line = "pullpass: launcher-stale: " + what + "; run `" + {install!r} + "` again"
+    try:
+        posix.write(2, ("".join(char if char.isprintable() else "?" for char in line) + "\\n").encode())
+    finally:
+        posix._exit(6)
 
 
 if sys.version_info[:2] != {python!r}:
@@ -58,9 +59,10 @@ sys.dont_write_bytecode = True
 sys.path.extend({libraries!r})
 try:
     from pullpass.exec_client import main
+
+    main({config!r}, {runtime!r})
 except Exception as error:  # a file cut short by a power failure raises anything
     stale("the program can't be loaded (%s: %s)" % (type(error).__name__, error))
-main({config!r}, {runtime!r}, INSTALL)
 """
 
 

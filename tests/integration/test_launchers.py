@@ -296,6 +296,16 @@ class TestStaleLaunchers:
         """The environment that holds the package was removed."""
         self.check(self.change(launcher, tmp_path, "sys.path.extend([", "sys.path.extend(['/gone'] or ["), "pullpass")
 
+    def test_another_version(self, launcher: Path, tmp_path: Path) -> None:
+        """The package was upgraded, and takes other arguments than the launcher gives it."""
+        self.check(self.change(launcher, tmp_path, "    main(", "    main(1, "), "TypeError")
+
+    def test_a_closed_stderr(self, launcher: Path, tmp_path: Path) -> None:
+        """The line can't be written, and the status is the same."""
+        changed = self.change(launcher, tmp_path, "    main(", "    main(1, ")
+        done = subprocess.run(["sh", "-c", f"exec {changed} 2>&-"], input=b"", capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (6, b"")
+
     @pytest.mark.parametrize("damage", ["", "x = (", "x\0"], ids=["empty", "cut short", "a NUL"])
     def test_a_damaged_library(self, launcher: Path, tmp_path: Path, damage: str) -> None:
         """A power failure left a module of the package cut short or full of NULs."""
