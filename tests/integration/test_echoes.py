@@ -96,6 +96,15 @@ def test_code_and_request_id(cloud: Cloud, writing: str) -> None:
     assert hidden(error, token), error.line()
 
 
+@pytest.mark.parametrize("writing", ["token", "signature", "base64"])
+def test_request_id_of_a_success(cloud: Cloud, writing: str) -> None:
+    """What is kept as the id of a request is as little the token as what is told."""
+    token = cloud.mint_token(alg="ES256")
+    assert len(exchanging.run(cloud, token=token).request_ids) == 2
+    cloud.fault("ecr", "header", name="x-amzn-RequestId", value=WRITINGS[writing](token))
+    assert exchanging.run(cloud, token=token).request_ids[1:] == ("[redacted]",)
+
+
 class Answered(NamedTuple):
     """A content type, and what is told of it."""
 

@@ -72,7 +72,8 @@ def test_libraries_that_write(cloud: Cloud, launcher: Path, tmp_path: Path) -> N
     raw = make_request(cloud.mint_token())
     config = str(tmp_path / "config.toml")
     command = [sys.executable, "-m", "pullpass", "get-credentials", "--config", config]
-    environment = os.environ | {"PYTHONPATH": str(noisy)}
+    before = os.environ.get("PYTHONPATH")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(noisy), *([before] if before else [])])}
 
     def people() -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(command, input=raw, env=environment, capture_output=True, check=False)
