@@ -1,4 +1,4 @@
-"""Globs and templates of the configuration, matched segment by segment without `re`.
+"""What a grant is written in: globs, templates and the words for identities. Matched segment by segment without `re`.
 
 Globs: `/` parts segments. `*` stands for any run of characters inside a segment, none included. `**` is a whole
 segment: in front or in the middle it stands for any number of segments, none included, at the end for at least one, so
@@ -28,7 +28,14 @@ _LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 # What a value may consist of: RFC 1123 labels (namespaces, the cluster's name), RFC 1123 subdomains (service accounts).
 PLACEHOLDERS = {"namespace": _LABEL, "cluster": _LABEL, "service_account": _LABEL | frozenset(".")}
 
+# What an identity may be besides a role and an e-mail (the design's section 2), and the exception above a wider grant.
 PRINCIPAL = "principal"
+NODE = "node"
+ANONYMOUS = "anonymous"
+REFUSE = "refuse"
+# Those that need no token, and are the same for both clouds.
+CLOUDLESS = (NODE, ANONYMOUS, REFUSE)
+WORDS = (PRINCIPAL, *CLOUDLESS)
 
 _DIGITS = frozenset("0123456789")
 _IMAGE = _LABEL | frozenset("._*")
@@ -168,15 +175,22 @@ def check_role(template: str) -> None:
     _check_arn(template)
 
 
+def is_role(template: str) -> bool:
+    """Whether a checked identity, or its template, is that of an IAM role."""
+    return template.startswith("arn:")
+
+
 def check_identity(template: str) -> None:
-    """Check a template of identities: an IAM role ARN as in `check_role`, or a Google service account's e-mail.
+    """Check a template of identities: a word, an IAM role ARN as in `check_role`, or a Google service account's e-mail.
 
     Of an e-mail the part after the `@`, which is the project, must be literal.
 
     Raises:
         ValueError: says what is wrong.
     """
-    if template.startswith("arn:"):
+    if template in WORDS:
+        return
+    if is_role(template):
         check_role(template)
         return
     if "*" in template:
@@ -197,7 +211,7 @@ def check_allow(pattern: str) -> None:
     for segment in pattern.split("/"):
         if "**" in segment and segment != "**":
             raise ValueError("** must be a whole segment between slashes")
-    if pattern.startswith("arn:"):
+    if is_role(pattern):
         _check_arn(pattern)
     else:
         _check_email(pattern)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from pullpass import patterns, registry
 from pullpass.errors import PullpassError, outside
+from pullpass.patterns import ANONYMOUS, NODE, PRINCIPAL, REFUSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from pullpass.identity import Subject
     from pullpass.registry import Target
 
-ANONYMOUS = "anonymous"
-NODE = "node"
-PRINCIPAL = "principal"
-REFUSE = "refuse"
+__all__ = ["ANONYMOUS", "NODE", "PRINCIPAL", "REFUSE", "Decision", "decide"]
 
 
 class Decision(NamedTuple):
@@ -141,7 +139,7 @@ def _check_fits(identity: str, target: Target, grant: Grant) -> None:
             return
         takes = "a Google service account or `principal`"
     else:
-        if identity.startswith("arn:"):
+        if patterns.is_role(identity):
             return
         takes = "an IAM role"
     raise PullpassError(

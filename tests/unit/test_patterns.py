@@ -265,6 +265,10 @@ def test_what_is_no_glob_of_service_accounts(glob: str, reason: str) -> None:
 @pytest.mark.parametrize(
     "template",
     [
+        "principal",
+        "node",
+        "anonymous",
+        "refuse",
         ROLE + "pull",
         ROLE + "pull-{namespace}",
         ROLE + "{cluster}/{namespace}/{service_account}",
@@ -288,7 +292,7 @@ AMBIGUOUS = "must be a character that no name has"
     ("template", "reason"),
     [
         ("", "neither an IAM role ARN"),
-        ("principal", "neither an IAM role ARN"),
+        ("Principal", "neither an IAM role ARN"),
         ("{namespace}", "neither an IAM role ARN"),
         ("user@example.com", "neither an IAM role ARN"),
         ("pull@{namespace}.iam.gserviceaccount.com", "after the @ must be literal"),
@@ -361,6 +365,8 @@ def test_an_entry_fit_for_an_allow_list(pattern: str) -> None:
         ("*", "neither an IAM role ARN"),
         ("**", "neither an IAM role ARN"),
         ("node", "neither an IAM role ARN"),
+        ("anonymous", "neither an IAM role ARN"),
+        ("refuse", "neither an IAM role ARN"),
         ("arn:*", "not of the form"),
         ("arn:aws:iam::*:role/x", "12 digits"),
         ("arn:*:iam::111122223333:role/x", "partition"),

@@ -29,12 +29,7 @@ from pullpass.config.checks import (
 )
 from pullpass.config.forms import NAME
 from pullpass.config.values import Grant
-
-PRINCIPAL = "principal"
-NODE = "node"
-WORDS = (PRINCIPAL, NODE, "anonymous", "refuse")
-# What needs no token, and is the same for both clouds.
-CLOUDLESS = WORDS[1:]
+from pullpass.patterns import CLOUDLESS, NODE, is_role
 
 SERVICE_ACCOUNTS = each(explained("NAMESPACE/NAME with * for any characters", patterns.check_service_account_glob))
 IMAGES = each(
@@ -58,14 +53,9 @@ class Identity(NamedTuple):
     allow: tuple[str, ...]
 
 
-def _check_fixed(value: str) -> None:
-    if value not in WORDS:
-        patterns.check_identity(value)
-
-
 _FIXED = explained(
-    f"a role ARN, a service account e-mail, {', '.join(WORDS)}, or {{ annotation = ..., allow = [...] }}",
-    _check_fixed,
+    f"a role ARN, a service account e-mail, {', '.join(patterns.WORDS)}, or {{ annotation = ..., allow = [...] }}",
+    patterns.check_identity,
 )
 _CHOSEN = table(
     "a table with annotation and allow",
@@ -102,11 +92,6 @@ def identities(grant: Grant) -> list[tuple[str, str]]:
     if not grant.annotations:
         return [(".identity", grant.identity)]
     return [(f".identity.allow[{number}]", template) for number, template in enumerate(grant.allow, 1)]
-
-
-def is_role(template: str) -> bool:
-    """Whether a checked template is that of an IAM role."""
-    return template.startswith("arn:")
 
 
 def _role_only(grant: Grant) -> None:

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from pullpass import registry
+from pullpass import patterns, registry
 from pullpass.config import forms
 from pullpass.config.checks import Check, Finding, Key, Wrong, duration, each, gathered, one_of, shown, table, wrong
-from pullpass.config.grants import CLOUDLESS, GRANT, identities, is_role
-from pullpass.config.grants import NODE as NODE_IDENTITY
+from pullpass.config.grants import GRANT, identities
 from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.errors import PullpassError, outside
 
@@ -72,7 +71,9 @@ APPROVAL = table(
     _margin,
 )
 POLICY = table(
-    "a table [policy]", lambda unmatched: unmatched, {"unmatched": Key("unmatched", one_of("refuse", "node"), "refuse")}
+    "a table [policy]",
+    lambda unmatched: unmatched,
+    {"unmatched": Key("unmatched", one_of(patterns.REFUSE, patterns.NODE), patterns.REFUSE)},
 )
 AUDIT = table(
     "a table [audit]",
@@ -153,10 +154,10 @@ def _grant(grant: Grant, config: Config) -> list[Finding]:
     """What a grant needs of the sections: positions are relative to it."""
     findings = []
     # What the node becomes by a hop decides like a role of one's own.
-    templates = [(".via", grant.via)] if grant.via and grant.identity == NODE_IDENTITY else identities(grant)
+    templates = [(".via", grant.via)] if grant.via and grant.identity == patterns.NODE else identities(grant)
     for at, template in templates:
-        section = "ecr" if is_role(template) else "gcr"
-        if template not in CLOUDLESS and getattr(config, section) is None:
+        section = "ecr" if patterns.is_role(template) else "gcr"
+        if template not in patterns.CLOUDLESS and getattr(config, section) is None:
             findings.append(
                 Finding(at, f"is {shown(template)} without [{section}]", f"the section [{section}] as well")
             )
@@ -181,11 +182,11 @@ def _grant(grant: Grant, config: Config) -> list[Finding]:
 
 def _fits(template: str, target: registry.Target) -> bool:
     """Whether an identity can open a registry; the same as policy finds for a request."""
-    if template in CLOUDLESS:
+    if template in patterns.CLOUDLESS:
         return True
     if target.kind == registry.GCR:
-        return not is_role(template)
-    return is_role(template) and (target.kind != registry.ECR or target.partition == template.split(":")[1])
+        return not patterns.is_role(template)
+    return patterns.is_role(template) and (target.kind != registry.ECR or target.partition == template.split(":")[1])
 
 
 def _named(grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
