@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from pullpass import __version__
+from pullpass import __version__, exec_client
 from pullpass.errors import LOCAL_STATE, PullpassError, outside
 from pullpass.pipeline import as_failure
+
+if TYPE_CHECKING:
+    from pullpass.commands import Output
 
 DEFAULT_CONFIG = "/etc/pullpass/config.toml"
 CONFIG_VARIABLE = "PULLPASS_CONFIG"
@@ -34,8 +38,8 @@ class Command(Protocol):
         """Declare the command's own options."""
 
     @staticmethod
-    def run(arguments: argparse.Namespace) -> int:
-        """Do it and return the exit status; a `PullpassError` becomes the one line on stderr."""
+    def run(arguments: argparse.Namespace) -> Output:
+        """Do it and return what is to be printed; a `PullpassError` becomes the one line on stderr."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,15 +94,21 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 def _run(arguments: argparse.Namespace) -> int:
     if sys.stdout is None:  # closed by who started us
         raise PullpassError("stdout-closed", "stdout is closed")
-    status = load(arguments.command).run(arguments)
-    sys.stdout.flush()
-    return status
+    output = load(arguments.command).run(arguments)
+    _print(json.dumps(output.document, indent=2) + "\n" if arguments.json else output.text)
+    return output.status
 
 
-def _without_stdout() -> int:
-    """Let nothing more be written to stdout: Python would complain once more when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return LOCAL_STATE
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # Let nothing more be written there: Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise PullpassError("stdout-closed", f"the output can't be written ({error.strerror})") from None
 
 
 def main(argv: list[str]) -> int:
@@ -115,16 +125,11 @@ def main(argv: list[str]) -> int:
         arguments.config = arguments.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
         status = _run(arguments)
     except BrokenPipeError:
-        # What reads us has gone (`pullpass explain | head -1`).
-        return _without_stdout()
-    except OSError as error:
-        # The modules turn what the system says about their own files into errors with a code: this is stdout.
-        print(PullpassError("stdout-closed", f"the output can't be written ({error.strerror})").line(), file=sys.stderr)
-        return _without_stdout()
+        return LOCAL_STATE  # what reads us has gone (`pullpass explain | head -1`), and needs no line
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
         failure = as_failure(error)
-        print(failure.line(), file=sys.stderr)
+        exec_client.write_error(failure.line().encode() + b"\n")
         return failure.status
     return status

@@ -143,6 +143,13 @@ def test_output_that_can_not_be_written_is_told(where: str) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_a_closed_stderr_does_not_turn_the_error_into_output() -> None:
+    """Python's own `print` would take stdout for it."""
+    command = f"exec {sys.executable} -m pullpass install --bin-dir /nowhere --config /nowhere/config.toml 2>&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_a_request_named_as_an_argument_is_met_halfway(tmp_path: Path) -> None:
     """Whoever writes the file's name where it does not belong is told where it does."""
     request = tmp_path / "request.json"

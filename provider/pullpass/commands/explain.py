@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING
 
 from pullpass import config, explain, pipeline
 from pullpass.clock import SystemClock
-from pullpass.commands import stdin
+from pullpass.commands import Output, stdin
 
 if TYPE_CHECKING:
     import argparse
@@ -23,13 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """There are none of its own."""
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the explanation of the request on stdin."""
+def run(arguments: argparse.Namespace) -> Output:
+    """Explain the request on stdin."""
     deps = pipeline.Deps(lambda: config.load(arguments.config), SystemClock())
     status, document = explain.explain(stdin.read(), deps)
-    if arguments.json:
-        json.dump(document, sys.stdout, indent=2, ensure_ascii=True)
-        print()
-    else:
-        sys.stdout.write(explain.text(document))
-    return status
+    return Output(status, document, explain.text(document))

@@ -10,6 +10,7 @@ from pullpass.commands import stdin
 
 if TYPE_CHECKING:
     import argparse
+    from typing import NoReturn
 
 DESCRIPTION = """Answer one kubelet request (CredentialProviderRequest, v1) on stdin with a response on stdout.
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """There are none of its own."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> NoReturn:
     """Serve the request on stdin and leave the process."""
     exec_client.leave_on_signals()
     raw = stdin.read()

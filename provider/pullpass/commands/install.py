@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from pullpass import install
+from pullpass.commands import Output
+from pullpass.errors import ANSWERED
 
 if TYPE_CHECKING:
     import argparse
@@ -25,14 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bin-dir", metavar="D", required=True, help="where to write them; made if it is absent")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Output:
     """Write the launchers and say what was written."""
     document = install.install(os.path.abspath(arguments.bin_dir), os.path.abspath(arguments.config))
-    if arguments.json:
-        json.dump(document, sys.stdout, indent=2)
-        print()
-        return 0
-    for launcher in document["launchers"]:
-        print(f"wrote {launcher}")
-    print(f"they run {document['interpreter']} with the configuration {document['config']}")
-    return 0
+    lines = [f"wrote {launcher}" for launcher in document["launchers"]]
+    lines.append(f"they run {document['interpreter']} with the configuration {document['config']}")
+    return Output(ANSWERED, document, "".join(f"{line}\n" for line in lines))
