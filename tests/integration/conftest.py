@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def running_cloud() -> Iterator[Cloud]:
-    """One local cloud for all tests."""
-    with Cloud() as running:
-        yield running
-
-
-@pytest.fixture
-def cloud(running_cloud: Cloud) -> Cloud:
-    """The local cloud with its default world: no faults, no records."""
-    running_cloud.reset()
-    return running_cloud
-
-
-@pytest.fixture(scope="session")
 def set_trap() -> Trap:
     """One trap, which lives as long as the process."""
     return Trap()
