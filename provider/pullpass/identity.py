@@ -3,7 +3,7 @@
 Rules (RFC 7515, RFC 7519; claims as of kube-apiserver's `pkg/serviceaccount/claims.go`):
 
 * This reader checks everything about a token but its signature; that is the cloud's job, and `exchange.token`'s where
-  the operator gives it keys. Importing a JWT library for a refusal would cost ten times the refusal.
+  the operator gives it keys. Importing a JWT library takes as long as several refusals.
 * It is stricter than the library: one encoding of each part, no duplicate keys, integer times, legal Kubernetes names.
   Names become part of role names, so nothing may pass that the API server would not have accepted as one.
 * What is no token of an API server exits with 2; what is one, but not for us or not now, with 3.
