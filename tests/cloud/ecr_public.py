@@ -137,8 +137,6 @@ class PublicRegistry:
             return self._give(request)
         token = distribution.bearer(request)
         if token is None:
-            if "authorization" not in request.headers:
-                raise Refused("UNAUTHORIZED")
             request.principal = self._basic(request)
         else:
             request.principal, ends_s = self._tokens.get(token, ("", 0.0))
@@ -165,7 +163,7 @@ class PublicRegistry:
         return distribution.answer(200, json.dumps({"token": token, "expires_in": TOKEN_LIFE_S}).encode())
 
     def _basic(self, request: Request) -> str:
-        """Who has the password that is shown."""
+        """Who has the password that is shown; nobody has none."""
         user, secret = distribution.basic(request) or ("", "")
         password = self.world.public_passwords.get(secret)
         if user != "AWS" or password is None:

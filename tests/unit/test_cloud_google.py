@@ -109,6 +109,9 @@ def test_google_auth_through_a_pool_of_gkes(cloud: Cloud, provider: str) -> None
     assert pull(cloud, "proj/team-b/web/manifests/v1", made.token).status == 403
     reply = exchange(cloud, subject_token(cloud), audience=audience)
     assert oauth_error(reply)[1] == "invalid_grant", "the audience is the pool, not the provider's own list"
+    cloud.set_workload_provider(url, GKE_POOL, mapping={"google.subject": "assertion.sub"})
+    made = refreshed(cloud, subject_token(cloud, audience=GKE_POOL), audience)
+    assert pull(cloud, "proj/team-a/app/manifests/v1", made.token).status == 403
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,9 @@ def test_a_longer_life_by_policy(cloud: Cloud) -> None:
     cloud.set_service_account(PULL_ACCOUNT, longest_token_s=43200)
     assert impersonate(cloud, access_token(cloud), lifetime="43200s").status == 200
     assert impersonate(cloud, access_token(cloud), lifetime="43201s").status == 400
+    for longest_token_s in (3599, 43201):
+        with pytest.raises(ValueError, match="3600 to 43200 seconds"):
+            cloud.set_service_account(PULL_ACCOUNT, longest_token_s=longest_token_s)
 
 
 def test_who_may_impersonate(cloud: Cloud) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloud.gcp import world as contents
+from cloud.gcp.credentials import DEFAULT_LIFE_S, LONGEST_LIFE_S
 from cloud.gcp.iam import READER, WORKLOAD_USER, Policy
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ class Google:
         """Make a service account, or change one: the members who may impersonate it, and how long its tokens may live.
 
         Raises:
-            ValueError: a member can't be one.
+            ValueError: a member can't be one, or no policy of an organisation allows such a life.
         """
         changes: dict[str, Any] = {}
         if impersonators is not None:
             changes["policy"] = Policy.parse({WORKLOAD_USER: list(impersonators)})
         if longest_token_s is not None:
+            if not DEFAULT_LIFE_S <= longest_token_s <= LONGEST_LIFE_S:
+                raise ValueError(f"tokens live {DEFAULT_LIFE_S} to {LONGEST_LIFE_S} seconds at most")
             changes["longest_token_s"] = longest_token_s
         if disabled is not None:
             changes["disabled"] = disabled
