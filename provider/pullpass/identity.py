@@ -195,7 +195,8 @@ def _check_header(header: dict[str, object]) -> None:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise PullpassError(
-            "token-algorithm", f"the token's alg is {_shown(header, 'alg')}, expected RS or ES with 256, 384 or 512"
+            "token-algorithm",
+            f"the token's alg is {strict.shown(header, 'alg')}, expected RS or ES with 256, 384 or 512",
         )
     # RFC 7515 4.1.11: an extension that is marked as critical and not understood makes the token invalid. `b64` says
     # that the payload is not what it looks like (RFC 7797). API servers write neither.
@@ -203,7 +204,7 @@ def _check_header(header: dict[str, object]) -> None:
         if name in header:
             raise PullpassError("token-malformed", f"the token's header has {name}, which is not supported")
     if not isinstance(header.get("kid", ""), str):
-        raise PullpassError("token-malformed", f"the token's kid is {_shown(header, 'kid')}, expected a string")
+        raise PullpassError("token-malformed", f"the token's kid is {strict.shown(header, 'kid')}, expected a string")
 
 
 class _Claims:
@@ -261,18 +262,10 @@ class _Claims:
 
     def _wrong(self, name: str, expected: str) -> PullpassError:
         return PullpassError(
-            "token-claims", f"the token's claim {self._path}{name} is {_shown(self._claims, name)}, expected {expected}"
+            "token-claims",
+            f"the token's claim {self._path}{name} is {strict.shown(self._claims, name)}, expected {expected}",
         )
 
 
 def _is_label(text: str) -> bool:
     return bool(text) and _LABEL.issuperset(text) and "-" not in (text[0], text[-1])
-
-
-def _shown(document: dict[str, object], name: str) -> str:
-    if name not in document:
-        return "absent"
-    value = document[name]
-    if isinstance(value, str):
-        return f'"{outside(value, 128)}"'
-    return str(value) if isinstance(value, float) or type(value) is int else strict.describe(value)

@@ -66,14 +66,12 @@ def parse(raw: bytes) -> Request:
         raise PullpassError(f"request-{error.problem}", f"the request {error.what}") from None
     if not isinstance(document, dict):
         raise PullpassError("request-field", f"the request is {strict.describe(document)}, not an object")
-    _check_version(document.get("apiVersion"))
-    kind = document.get("kind")
-    if kind != REQUEST_KIND:
-        raise PullpassError("request-kind", f"kind is {_shown(kind)}, expected {REQUEST_KIND}")
+    _check_version(document)
+    if document.get("kind") != REQUEST_KIND:
+        raise PullpassError("request-kind", f"kind is {strict.shown(document, 'kind')}, expected {REQUEST_KIND}")
     image = document.get("image")
     if not isinstance(image, str) or not image:
-        found = '""' if image == "" else _found(document, "image")
-        raise PullpassError("request-field", f"image is {found}, expected a repository name")
+        raise PullpassError("request-field", f"image is {strict.shown(document, 'image')}, expected a repository name")
     # An empty token is how Go spells an absent one.
     token = document.get("serviceAccountToken", "")
     if not isinstance(token, str):
@@ -81,13 +79,15 @@ def parse(raw: bytes) -> Request:
     return Request(image, Secret(token) if token else None, _annotations(document))
 
 
-def _check_version(version: object) -> None:
+def _check_version(document: dict[str, object]) -> None:
+    version = document.get("apiVersion")
     if version == API_VERSION:
         return
     hint = None
     if isinstance(version, str) and version.rpartition("/")[0] != GROUP:
         hint = f"only the kubelet's exec API {API_VERSION} is spoken here"
-    raise PullpassError("request-version", f"apiVersion is {_shown(version)}, expected {API_VERSION}", hint)
+    shown = strict.shown(document, "apiVersion")
+    raise PullpassError("request-version", f"apiVersion is {shown}, expected {API_VERSION}", hint)
 
 
 def _annotations(document: dict[str, object]) -> dict[str, str]:
@@ -102,16 +102,6 @@ def _annotations(document: dict[str, object]) -> dict[str, str]:
                 "request-field", f"the annotation {outside(key)} is {strict.describe(value)}, expected a string"
             )
     return annotations
-
-
-def _found(document: dict[str, object], name: str) -> str:
-    return strict.describe(document[name]) if name in document else "absent"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "absent"
-    return f'"{outside(value, 64)}"' if isinstance(value, str) else strict.describe(value)
 
 
 def render(target: Target, credential: Credential | None, cache_duration_s: int) -> bytes:

@@ -74,6 +74,16 @@ def describe(value: object) -> str:
     return _KINDS.get(type(value), "a number")
 
 
+def shown(document: dict[str, object], name: str) -> str:
+    """A member of an object for an error: a short text or number itself, or the kind of value, or "absent"."""
+    if name not in document:
+        return "absent"
+    value = document[name]
+    if isinstance(value, str):
+        return f'"{outside(value, 64)}"'
+    return str(value) if isinstance(value, float) or type(value) is int else describe(value)
+
+
 def _decode(raw: bytes) -> str:
     if raw.startswith(b"\xef\xbb\xbf"):
         raise DocumentError("encoding", "starts with a byte order mark")
