@@ -64,10 +64,10 @@ def decide(subject: Subject | None, annotations: dict[str, str], target: Target,
             return _apply(grant, subject, annotations, target, config)
     if config.unmatched == NODE:
         return Decision("", NODE, "", pull_through=False, would_refuse=True)
+    hint = None
     if subject is None:
         hint = "a request without a token (a static pod) is answered only by a grant with node = true for this image"
-        raise PullpassError("no-grant", f"no grant matches a request without a token for {_image(target)}", hint)
-    raise PullpassError("no-grant", f"no grant matches {_who(subject)} and {_image(target)}")
+    raise PullpassError("no-grant", f"no grant matches {_who(subject)} and {_image(target)}", hint)
 
 
 def _who(subject: Subject | None) -> str:

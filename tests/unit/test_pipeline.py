@@ -183,6 +183,14 @@ def test_a_kind_of_registry_that_is_not_configured_is_refused() -> None:
     assert google.stderr.startswith(b"pullpass: registry-not-configured: gcr.io needs the section [gcr]")
 
 
+def test_what_can_not_be_planned_is_refused() -> None:
+    """A grant's role of another partition opens nothing here, and nothing is sent."""
+    run = Run(make_config(make_grant(identity="arn:aws-cn:iam::111122223333:role/pull")))
+    answer = run.serve(request())
+    assert (answer.status, answer.stderr.split(b":")[1]) == (3, b" role-partition")
+    assert run.cloud.asked == []
+
+
 def test_a_configuration_error_is_an_answer() -> None:
     """The configuration is read within the run, so that its errors look like all others."""
 

@@ -229,7 +229,9 @@ class _Service:
 
     def keys(self, document: dict[str, Any], principal: str) -> Session:
         """The session in a document."""
-        fields = document | {"Expiration": aws_answers.timestamp(document.get("Expiration"))}
+        ends = document.get("Expiration")
+        # Seconds since the epoch are ECR's way alone.
+        fields = document | {"Expiration": aws_answers.timestamp(ends) if isinstance(ends, str) else None}
         code = "aws-metadata-foreign"
         return Session(
             access_key_id=aws_answers.word(self._what, fields, "AccessKeyId", code),
