@@ -8,7 +8,8 @@ The line that a request takes (the design's section 3; what later rooms add goes
     registry.match           image -> Target; the token's audience must be that registry kind's
     policy.decide            -> Decision: the grant and its identity
     plan.make                -> Plan: everything that would be sent, and the key
-    token.verify, exchange   -> Credential: the only lazy imports, within the deadline
+    token.verify             the token, read once more by a library, which is loaded only now
+    exchange                 -> Credential: loaded only now as well, and given up when the deadline ends
     request.render           -> bytes
 """
 

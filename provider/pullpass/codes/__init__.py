@@ -1,6 +1,6 @@
 """What an error code stands for: exit statuses, classes of upstream errors, and the tables of what the clouds say.
 
-`pullpass.errors` puts the tables together; nothing else reads this package.
+`pullpass.errors` puts the tables together; nothing else of the program reads this package.
 """
 
 from __future__ import annotations
