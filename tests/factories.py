@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pullpass import registry
-from pullpass.config import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
+from pullpass.config import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.identity import Subject
 from pullpass.registry import Target
 from support import AUDIENCE, ISSUER, NOW_S
@@ -81,7 +81,7 @@ def make_config(*grants: Grant, **fields: Any) -> Config:
             google_metadata="http://169.254.169.254",
         ),
         "paths": Paths(state="/var/lib/pullpass", runtime="/run/pullpass", kubelet="/var/lib/kubelet"),
-        "approval": Approval(
+        "approval": ApprovalTimes(
             max_age_s=3600.0, recheck_s=600.0, margin_s=120.0, min_life_s=30.0, outage_s=14400.0, denied_for_s=30.0
         ),
         "unmatched": "refuse",

@@ -14,9 +14,9 @@ Rules (RFC 7515, RFC 7519; claims as of kube-apiserver's `pkg/serviceaccount/cla
 from __future__ import annotations
 
 import binascii
-from typing import NamedTuple
 
 from pullpass.errors import PullpassError, outside
+from pullpass.lean import NamedTuple
 from pullpass.store import strict
 
 TYPE_CHECKING = False

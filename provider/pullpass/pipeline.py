@@ -15,12 +15,11 @@ The line that a request takes (the design's section 3; what later rooms add goes
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass import exchange, identity, policy, registry, request
 from pullpass.clock import Deadline
 from pullpass.errors import ANSWERED, PullpassError
 from pullpass.exchange import plan
+from pullpass.lean import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ Rules:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass import patterns, registry
 from pullpass.errors import PullpassError, outside
+from pullpass.lean import NamedTuple
 from pullpass.patterns import ANONYMOUS, NODE, PRINCIPAL, REFUSE
 
 TYPE_CHECKING = False

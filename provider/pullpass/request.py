@@ -13,11 +13,9 @@ Rules (exec API `credentialprovider.kubelet.k8s.io/v1`, KEP-2133 and KEP-4412):
 
 from __future__ import annotations
 
-import json
-from typing import NamedTuple
-
 from pullpass import registry
 from pullpass.errors import PullpassError, outside
+from pullpass.lean import NamedTuple, to_json
 from pullpass.secret import Secret
 from pullpass.store import strict
 
@@ -130,7 +128,7 @@ def render(target: Target, credential: Credential | None, cache_duration_s: int)
         "cacheDuration": f"{cache_duration_s:d}s",  # Go's ParseDuration takes any number of seconds
         "auth": auth,
     }
-    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+    return to_json(document).encode("ascii") + b"\n"
 
 
 def check_echo(credential: Credential, token: Secret | None) -> None:

@@ -6,6 +6,7 @@ import copy
 import re
 import tempfile
 import tomllib
+import typing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from configurations import TOML
 from pullpass import config
-from pullpass.config import Approval, Audit, Config, Node, compiled, schema
+from pullpass.config import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths, compiled, schema
 from pullpass.config.checks import duration_ns
 from pullpass.errors import BAD_INPUT, PullpassError
 
@@ -111,12 +112,20 @@ def test_a_mutated_example_is_answered(document: dict[str, Any]) -> None:
     assert repr(document) == repr(before), "checking changes nothing in the document"
 
 
+def filled(kind: type, **given_fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Records of a kind with something of the right type in every field."""
+    hints = typing.get_type_hints(kind)
+    return st.builds(kind, **{name: st.from_type(hint) for name, hint in hints.items()} | given_fields)
+
+
+for record in (Alias, Grant, Paths, Ecr, Gcr):  # each after those that it holds
+    st.register_type_strategy(record, filled(record))
 seconds = st.floats(0, 1e9)
-configurations = st.builds(
+configurations = filled(
     Config,
-    node=st.builds(Node, deadline_s=seconds),
-    approval=st.builds(Approval, *[seconds] * len(Approval._fields)),
-    audit=st.builds(Audit, keep_s=seconds),
+    node=filled(Node, deadline_s=seconds),
+    approval=filled(ApprovalTimes, **dict.fromkeys(ApprovalTimes._fields, seconds)),
+    audit=filled(Audit, keep_s=seconds),
 )
 
 

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from configurations import ABSENT, BOTH, IMAGE, KEY, LEAST, PROVIDER, ROLE, accept, grant
-from pullpass.config import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths, schema
+from pullpass.config import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths, schema
 from pullpass.config.checks import duration_ns
 
 # --- values
@@ -26,7 +26,7 @@ def test_the_least_configuration_has_the_defaults() -> None:
             google_metadata="http://169.254.169.254",
         ),
         paths=Paths("/var/lib/pullpass", "/run/pullpass", "/var/lib/kubelet"),
-        approval=Approval(
+        approval=ApprovalTimes(
             max_age_s=3600.0, recheck_s=600.0, margin_s=120.0, min_life_s=30.0, outage_s=14400.0, denied_for_s=30.0
         ),
         unmatched="refuse",
@@ -152,7 +152,7 @@ def test_every_key_has_its_value() -> None:
         "http://127.0.0.1:8081",
     )
     assert loaded.paths == Paths("/srv/state", "/srv/run", "/srv/kubelet")
-    assert loaded.approval == Approval(5400.0, 1.0, 0.0, 0.0, 0.0, 0.25)
+    assert loaded.approval == ApprovalTimes(5400.0, 1.0, 0.0, 0.0, 0.0, 0.25)
     assert (loaded.unmatched, loaded.audit) == ("node", Audit(45 * 86400.0, "issue"))
     assert loaded.ecr == Ecr(
         audience="a",

@@ -16,10 +16,10 @@ Example:
 from __future__ import annotations
 
 from pullpass.config import compiled
-from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
+from pullpass.config.values import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.errors import PullpassError, outside
 
-__all__ = ["Alias", "Approval", "Audit", "Config", "Ecr", "Gcr", "Grant", "Node", "Paths", "load"]
+__all__ = ["Alias", "ApprovalTimes", "Audit", "Config", "Ecr", "Gcr", "Grant", "Node", "Paths", "load"]
 
 
 def load(path: str, *, runtime: str | None = None) -> Config:

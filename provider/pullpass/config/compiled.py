@@ -12,13 +12,13 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
 import pullpass
-from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
+from pullpass.config.values import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.errors import PullpassError
+from pullpass.lean import JsonReader
 from pullpass.store import files
 
 TYPE_CHECKING = False
@@ -32,6 +32,8 @@ NAME = "config.json"
 # The source has at most 1 MiB, most of it strings, and an escaped character takes up to three times its bytes (two
 # bytes of UTF-8 become the six of `\u00fc`).
 LIMIT_BYTES = 4 * 1024 * 1024
+
+_READER = JsonReader()
 
 
 def _one(kind: type) -> Reader:
@@ -73,7 +75,7 @@ _CONFIG = _record(
     Config,
     _record(Node, _TEXT, _TEXTS, _TEXT, _NUMBER, _TEXT, _TEXT, _TEXT),
     _record(Paths, _TEXT, _TEXT, _TEXT),
-    _record(Approval, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    _record(ApprovalTimes, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
     _TEXT,
     _record(Audit, _NUMBER, _TEXT),
     _maybe(_record(Ecr, _TEXT, _TEXT, _WHOLE, _TEXT, _TEXT, _TEXT, _many(_ALIAS))),
@@ -102,7 +104,7 @@ def read(path: str, runtime: str) -> Config | None:
         data, status = files.read_regular(os.path.join(runtime, NAME), LIMIT_BYTES)
         if not files.owned(status):
             return None
-        document = json.loads(data)
+        document, _ = _READER.read(data.decode("ascii"), 0)
         if type(document) is not dict or document.get("stamp") != stamp:
             return None
         config: Config = _CONFIG(document.get("config"))
@@ -120,6 +122,8 @@ def write(path: str, runtime: str, status: os.stat_result, config: Config) -> No
         status: of the file as it was read, so that a change after that makes the stamp another one.
         config: what its content came to.
     """
+    import json  # noqa: PLC0415 - only where the file has changed
+
     document = {"stamp": _stamp(path, status), "config": config}
     try:
         files.private_directory(runtime)

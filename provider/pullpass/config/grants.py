@@ -11,8 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass import patterns
 from pullpass.config.checks import (
     BOOLEAN,
@@ -29,6 +27,7 @@ from pullpass.config.checks import (
 )
 from pullpass.config.forms import NAME
 from pullpass.config.values import Grant
+from pullpass.lean import NamedTuple
 from pullpass.patterns import CLOUDLESS, NODE, is_role
 
 SERVICE_ACCOUNTS = each(explained("NAMESPACE/NAME with * for any characters", patterns.check_service_account_glob))

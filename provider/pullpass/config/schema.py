@@ -10,7 +10,7 @@ from pullpass import patterns, registry
 from pullpass.config import forms
 from pullpass.config.checks import Check, Finding, Key, Wrong, duration, each, gathered, one_of, shown, table, wrong
 from pullpass.config.grants import GRANT, identities
-from pullpass.config.values import Alias, Approval, Audit, Config, Ecr, Gcr, Grant, Node, Paths
+from pullpass.config.values import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.errors import PullpassError, outside
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def _shared_issuer(node: Node) -> None:
         raise Wrong(Finding(".jwks", "is missing", expected))
 
 
-def _margin(approval: Approval) -> None:
+def _margin(approval: ApprovalTimes) -> None:
     if approval.margin_s >= approval.max_age_s:
         expected = f"less than approval.max_age ({approval.max_age_s:g}s)"
         raise Wrong(Finding(".margin", f"is {approval.margin_s:g}s", expected))
@@ -59,7 +59,7 @@ PATHS = table(
 )
 APPROVAL = table(
     "a table [approval]",
-    Approval,
+    ApprovalTimes,
     {
         "max_age": Key("max_age_s", duration("1s", LONGEST), 3600.0),
         "recheck": Key("recheck_s", duration("1s", LONGEST), 600.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pullpass.lean import NamedTuple
 
 
 class Node(NamedTuple):
@@ -25,7 +25,7 @@ class Paths(NamedTuple):
     kubelet: str
 
 
-class Approval(NamedTuple):
+class ApprovalTimes(NamedTuple):
     """`[approval]`, all durations in seconds."""
 
     max_age_s: float
@@ -118,7 +118,7 @@ class Config(NamedTuple):
 
     node: Node
     paths: Paths
-    approval: Approval
+    approval: ApprovalTimes
     unmatched: str
     audit: Audit
     ecr: Ecr | None

@@ -7,9 +7,8 @@ needs the network pays for it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass.errors import PullpassError
+from pullpass.lean import NamedTuple
 from pullpass.store import digest
 
 TYPE_CHECKING = False

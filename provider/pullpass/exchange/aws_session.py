@@ -7,9 +7,8 @@ because STS counts their characters.
 
 from __future__ import annotations
 
-import json
-
 from pullpass.errors import PullpassError, outside
+from pullpass.lean import to_json
 from pullpass.store import digest
 
 TYPE_CHECKING = False
@@ -86,7 +85,7 @@ def _allow(action: str | tuple[str, ...], resource: str) -> dict[str, Any]:
 
 
 def _policy(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+    return to_json({"Version": "2012-10-17", "Statement": statements})
 
 
 def name(cluster: str, namespace: str, service_account: str) -> str:

@@ -10,10 +10,9 @@ API descriptions of sts v1 and iamcredentials v1; google.rpc.Code and google.rpc
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange.plan_gcp import EXCHANGE_TOKEN, GENERATE_TOKEN, SUBJECT_LIMIT_BYTES, is_too_long
+from pullpass.lean import NamedTuple
 from pullpass.store import strict
 
 TYPE_CHECKING = False

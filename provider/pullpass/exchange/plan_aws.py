@@ -13,11 +13,10 @@ the node may read. Nothing in a plan comes from the environment.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass import exchange, policy, registry
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import Call, aws_session
+from pullpass.lean import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

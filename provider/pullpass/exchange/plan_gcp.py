@@ -16,11 +16,10 @@ Nothing in a plan comes from the environment.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass import exchange, identity, policy, registry
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import Call
+from pullpass.lean import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

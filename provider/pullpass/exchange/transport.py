@@ -24,13 +24,13 @@ import http.client
 import ipaddress
 import re
 import ssl
-from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from pullpass.config.forms import is_metadata_host
 from pullpass.errors import PullpassError, outside
 from pullpass.exchange import trust
+from pullpass.lean import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

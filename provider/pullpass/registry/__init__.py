@@ -13,9 +13,8 @@ registry away. The rules:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pullpass.errors import PullpassError, outside
+from pullpass.lean import NamedTuple
 from pullpass.registry import aws, image
 from pullpass.registry.aws import Role, endpoint, parse_role, partition_of
 from pullpass.registry.google import is_google_host, is_service_account_email

@@ -7,7 +7,7 @@ endpoints) and from ecr-credential-provider's host expression.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pullpass.lean import NamedTuple
 
 REPOSITORY_MIN_CHARS = 2  # ECR API reference, CreateRepository
 

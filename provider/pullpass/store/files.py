@@ -149,13 +149,14 @@ def private_directory(path: str) -> None:
     _check_ancestors(path)
 
 
-def write_atomic(path: str, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomic(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
     """Replace the content of `path` by `data` in one step, readable by the caller alone.
 
     Args:
         path: absolute; its directory must exist.
         data: the whole new content.
         mode: the file's mode, whatever the umask says, for what is not private (a launcher).
+        sync: whether content and name must outlast a power failure once this returns.
 
     Raises:
         OSError: no temporary file is left, and nothing was changed.
@@ -171,12 +172,60 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600) -> None:
                 view = view[os.write(descriptor, view) :]
             if mode != 0o600:
                 os.fchmod(descriptor, mode)
+            if sync:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        try:
+            os.unlink(temporary)
+        except OSError:  # what failed first is what counts; `remove_leftovers` finds the file
+            pass
         raise
+    if sync:
+        sync_directory(directory)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory outlast a power failure.
+
+    Raises:
+        OSError: it can't be done.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(directory: str, older_than_s: float) -> list[str]:
+    """Remove temporary files that a killed `write_atomic` has left behind.
+
+    Args:
+        directory: where to look.
+        older_than_s: those changed before this moment, seconds since the epoch: a younger one may be in use.
+
+    Returns:
+        The names of those removed.
+
+    Raises:
+        OSError: the directory can't be read, or a file not removed.
+    """
+    removed = []
+    for name in os.listdir(directory):
+        if not name.startswith(".") or not name.endswith(".tmp"):
+            continue
+        path = os.path.join(directory, name)
+        try:
+            status = os.lstat(path)
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < older_than_s:
+                os.unlink(path)
+                removed.append(name)
+        except FileNotFoundError:  # its writer has renamed it
+            continue
+    return removed
 
 
 def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
@@ -200,14 +249,14 @@ def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        parts = []
-        left = limit_bytes + 1
-        while left and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        if not left:
+        # One call, where a loop up to the empty read would take two: on a slow disk the second costs as much. A file
+        # that grows in between is read as it was.
+        data = os.read(descriptor, min(status.st_size, limit_bytes) + 1)
+        if len(data) > limit_bytes:
             raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", path)
-        return b"".join(parts), status
+        while len(data) < status.st_size and (part := os.read(descriptor, status.st_size - len(data))):
+            data += part
+        return data, status
     finally:
         os.close(descriptor)
 

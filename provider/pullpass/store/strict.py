@@ -13,9 +13,8 @@ The caller bounds the length, and turns a `DocumentError` into an error with a c
 
 from __future__ import annotations
 
-import json
-
 from pullpass.errors import outside
+from pullpass.lean import JsonReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +55,10 @@ def parse(raw: bytes) -> object:
         raise DocumentError("empty", "is empty")
     # "from None": a JSONDecodeError holds the whole text, and that text may hold a token.
     try:
-        document, end = _DECODER.raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        raise DocumentError("syntax", f"is not JSON at character {error.pos}: {error.msg}") from None
+        document, end = _READER.read(text, start)
+    except ValueError as error:
+        place, why = getattr(error, "pos", start), getattr(error, "msg", "a number of too many digits")
+        raise DocumentError("syntax", f"is not JSON at character {place}: {why}") from None
     except RecursionError:
         _refuse_depth()
     rest = text[end:].lstrip(_BLANKS)
@@ -151,4 +151,4 @@ def _constant(text: str) -> NoReturn:
     raise DocumentError("syntax", f"has {text}, which is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+_READER = JsonReader(_object, _integer, _float, _constant)

@@ -1,0 +1,60 @@
+"""Moments in files: RFC 3339, UTC. `datetime` would do it, and takes as long to load as a whole refusal."""
+
+from __future__ import annotations
+
+import time
+
+# 0001-01-01 and the end of year 9999: what RFC 3339 can write.
+FIRST_S = -62_135_596_800
+LAST_S = 253_402_300_799
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def text(moment_s: float) -> str:
+    """A moment with microseconds, as our own files have it.
+
+    Args:
+        moment_s: seconds since the epoch.
+
+    Raises:
+        ValueError: RFC 3339 can't write it.
+    """
+    micros = round(moment_s * 1_000_000)
+    whole_s, micros = divmod(micros, 1_000_000)
+    if not FIRST_S <= whole_s <= LAST_S:
+        raise ValueError(f"no moment of the years 1 to 9999: {moment_s}")
+    year, month, day, hour, minute, second = time.gmtime(whole_s)[:6]
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}.{micros:06d}Z"
+
+
+def parse(written: str) -> float:
+    """The moment that `text` wrote, or anybody else with or without a fraction.
+
+    Args:
+        written: `YYYY-MM-DDTHH:MM:SS[.fraction]Z`.
+
+    Returns:
+        Seconds since the epoch, to the microsecond.
+
+    Raises:
+        ValueError: it is not of that form, or no moment.
+    """
+    head, dot, fraction = written.removesuffix("Z").partition(".")
+    shape = "".join("0" if char in "0123456789" else char for char in head)
+    if not written.endswith("Z") or shape != "0000-00-00T00:00:00" or (dot and not _is_digits(fraction)):
+        raise ValueError("no moment in UTC as RFC 3339 writes it")
+    year, month, day = int(head[:4]), int(head[5:7]), int(head[8:10])
+    hour, minute, second = int(head[11:13]), int(head[14:16]), int(head[17:19])
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if not 1 <= month <= 12 or not year or not 1 <= day <= _DAYS[month - 1] + (leap and month == 2):
+        raise ValueError("no day of the calendar")
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError("no time of day")
+    before = year - 1
+    days = 365 * before + before // 4 - before // 100 + before // 400 + sum(_DAYS[: month - 1]) + day - 1
+    days += leap and month > 2
+    return FIRST_S + days * 86400 + hour * 3600 + minute * 60 + second + int(f"{fraction:0<6.6}" or 0) / 1_000_000
+
+
+def _is_digits(text: str) -> bool:
+    return bool(text) and all(char in "0123456789" for char in text)
