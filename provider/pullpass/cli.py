@@ -7,14 +7,17 @@ import json
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from pullpass import __version__, exec_client
 from pullpass.errors import LOCAL_STATE, PullpassError, outside
 from pullpass.pipeline import as_failure
 
 if TYPE_CHECKING:
-    from pullpass.commands import Output
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from pullpass.commands import Output, Subcommand
 
 DEFAULT_CONFIG = "/etc/pullpass/config.toml"
 CONFIG_VARIABLE = "PULLPASS_CONFIG"
@@ -25,10 +28,11 @@ COMMANDS = {
     "explain": ("pullpass.commands.explain", "what would be answered to a request, and why; no network"),
     "install": ("pullpass.commands.install", "write the launchers that the kubelet runs"),
 }
+TAKES_A_REQUEST = ("get-credentials", "explain")
 
 
 class Command(Protocol):
-    """What a module under `commands` has."""
+    """What a module under `commands` has, unless it is a `Group`."""
 
     DESCRIPTION: str
     EXAMPLE: str
@@ -40,6 +44,14 @@ class Command(Protocol):
     @staticmethod
     def run(arguments: argparse.Namespace) -> Output:
         """Do it and return what is to be printed; a `PullpassError` becomes the one line on stderr."""
+
+
+class Group(Protocol):
+    """What a module under `commands` has that holds several commands."""
+
+    DESCRIPTION: str
+    EXAMPLE: str
+    SUBCOMMANDS: dict[str, Subcommand]
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,20 +75,40 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     for name, (_, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == command:
-            module = load(name)
-            sub.description = module.DESCRIPTION
-            sub.epilog = f"example:\n{module.EXAMPLE}"
-            sub.add_argument(
-                "--config", metavar="F", help=f"configuration (default: ${CONFIG_VARIABLE}, then {DEFAULT_CONFIG})"
-            )
-            sub.add_argument("--json", action="store_true", help="print one JSON document")
-            module.add_arguments(sub)
+            _fill(sub, load(name))
     return parser
 
 
-def load(command: str) -> Command:
+def _fill(parser: argparse.ArgumentParser, module: Command | Group) -> None:
+    """Declare what a module has: its options, or its commands with theirs."""
+    parser.description = module.DESCRIPTION
+    subcommands: dict[str, Subcommand] | None = getattr(module, "SUBCOMMANDS", None)
+    if subcommands is None:
+        _fill_leaf(parser, module.EXAMPLE, cast("Command", module))
+        return
+    parser.epilog = f"example:\n{module.EXAMPLE}"
+    words = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
+    for name, subcommand in subcommands.items():
+        summary = subcommand.summary
+        sub = words.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        _fill_leaf(sub, subcommand.example, subcommand)
+
+
+def _fill_leaf(parser: argparse.ArgumentParser, example: str, command: Command | Subcommand) -> None:
+    parser.epilog = f"example:\n{example}"
+    parser.add_argument(
+        "--config", metavar="F", help=f"configuration (default: ${CONFIG_VARIABLE}, then {DEFAULT_CONFIG})"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run, words=parser.prog)
+
+
+def load(command: str) -> Command | Group:
     """The module of a command."""
-    module: Command = import_module(COMMANDS[command][0])  # type: ignore[assignment]
+    module: Command | Group = import_module(COMMANDS[command][0])  # type: ignore[assignment]
     return module
 
 
@@ -85,24 +117,46 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     arguments, unknown = build_parser(command).parse_known_args(argv)
     if not unknown:
         return arguments
-    hint = f"see `pullpass {arguments.command} --help`"
-    if any(os.path.isfile(word) for word in unknown):
-        hint = f"a request is read from stdin: `pullpass {arguments.command} < FILE`; {hint}"
+    hint = f"see `{arguments.words} --help`"
+    if any(os.path.isfile(word) for word in unknown) and arguments.command in TAKES_A_REQUEST:
+        hint = f"a request is read from stdin: `{arguments.words} < FILE`; {hint}"
     raise PullpassError("usage", f"unrecognized arguments: {outside(' '.join(unknown))}", hint)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if sys.stdout is None:  # closed by who started us
         raise PullpassError("stdout-closed", "stdout is closed")
-    output = load(arguments.command).run(arguments)
-    _print(json.dumps(output.document, indent=2) + "\n" if arguments.json else output.text)
+    output: Output = arguments.run(arguments)
+    if arguments.json:
+        _print(_json(output.document))
+    else:
+        _print([output.text] if isinstance(output.text, str) else output.text)
     return output.status
 
 
-def _print(text: str) -> None:
+def _json(document: Any) -> Iterator[str]:
+    """A document as text; of an iterator an array, item by item."""
+    if not hasattr(document, "__next__"):
+        yield json.dumps(document, indent=2) + "\n"
+        return
+    before = "["
+    for item in document:
+        yield f"{before}\n  " + json.dumps(item, indent=2).replace("\n", "\n  ")
+        before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
+
+
+def _print(pieces: Iterable[str]) -> None:
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        for piece in pieces:  # an error that making one raises is the command's own
+            _to_stdout(sys.stdout.write, piece)
+    finally:
+        _to_stdout(sys.stdout.flush)
+
+
+def _to_stdout(do: Callable[..., object], *pieces: str) -> None:
+    try:
+        do(*pieces)
     except OSError as error:
         # Let nothing more be written there: Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
