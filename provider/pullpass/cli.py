@@ -108,7 +108,7 @@ def _fill_leaf(parser: argparse.ArgumentParser, example: str, command: Command |
 
 def load(command: str) -> Command | Group:
     """The module of a command."""
-    module: Command | Group = import_module(COMMANDS[command][0])  # type: ignore[assignment]
+    module: Command | Group = import_module(COMMANDS[command][0])
     return module
 
 
