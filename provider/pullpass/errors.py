@@ -204,6 +204,22 @@ CODES: dict[str, tuple[int, str, str]] = {
     ),
     "cloud-answer-expired": (CLOUD_REFUSED, INVALID, "check this node's clock"),
     "credential-too-short": (CLOUD_REFUSED, INVALID, "raise the session's duration, or check this node's clock"),
+    # --- orders
+    "blocked-by-order": (
+        REFUSED,
+        "",
+        "an operator blocked it: see `pullpass orders list`, and lift the order when it is over",
+    ),
+    "order-unknown": (BAD_INPUT, "", "`pullpass orders list` shows the orders of this node"),
+    "order-conflict": (BAD_INPUT, "", "choose another id: approvals remember ids, so an order is never changed"),
+    "order-remote": (BAD_INPUT, "", "lift it where it comes from: take it out of the set that `orders sync` reads"),
+    "order-set": (LOCAL_STATE, "", "the last good set stays in force: put the set right, and sync again"),
+    "order-unreadable": (
+        LOCAL_STATE,
+        "",
+        "it may be a block, so nothing is answered: put it right, or remove it by `pullpass orders lift NAME`",
+    ),
+    "order-unwritable": (LOCAL_STATE, "", "paths.state must be a disk that is not full, and writable for this user"),
     # --- local state
     "state-path": (
         LOCAL_STATE,

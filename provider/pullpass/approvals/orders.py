@@ -1,0 +1,293 @@
+"""Orders: what an operator says over approvals, `revalidate` or `block`, and what it means for a request.
+
+Rules:
+
+* `STATE/orders/<id>.json` is one local order, `STATE/orders/remote.json` the set that `orders sync` has taken over.
+  Both are read at every request; writing them is `approvals.order_store`, their form `approvals.order_form`.
+* Whatever can't be read as an order fails closed: it may be the one that blocks. So does a foreign file, which may be
+  an order under a mistyped name. Names that begin with a dot are ours (temporary files, the lock, notes of a change).
+* An absent directory is no orders.
+* An order selects by what a request is, never by when: an approval holds the ids of the `revalidate` orders it was
+  validated under, so no clock is compared with another one. Only an order's own `notBefore` and `expires` are compared,
+  with this node's clock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pullpass import patterns
+from pullpass.approvals.order_form import (
+    ACTIONS,
+    BLOCK,
+    REMOTE_ID,
+    REVALIDATE,
+    Order,
+    decode,
+    decode_list,
+    is_id,
+)
+from pullpass.errors import PullpassError, outside
+from pullpass.lean import NamedTuple
+from pullpass.store import files, strict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+    from pullpass.identity import Subject
+
+__all__ = [
+    "ACTIONS",
+    "BLOCK",
+    "REVALIDATE",
+    "Order",
+    "Orders",
+    "applying",
+    "directory",
+    "in_force",
+    "local_names",
+    "local_path",
+    "matches",
+    "read",
+    "read_local",
+    "read_remote",
+    "remote_path",
+    "revalidate_ids",
+]
+
+LOCAL_LIMIT_BYTES = 64 * 1024  # three times the longest order, every character of it escaped
+# A ConfigMap has at most 1 MiB, and a character takes up to three times its bytes when it is escaped.
+REMOTE_LIMIT_BYTES = 4 * 1024 * 1024
+
+_REMOTE_NAME = f"{REMOTE_ID}.json"
+
+
+class Orders(NamedTuple):
+    """All orders of a node.
+
+    Attributes:
+        all: every one, whether in force or not.
+    """
+
+    all: tuple[Order, ...]
+
+    def in_force(self, now_s: float) -> tuple[Order, ...]:
+        """Those in force at a moment, seconds since the epoch."""
+        return in_force(self.all, now_s)
+
+
+# --- reading
+
+
+def directory(state: str) -> str:
+    """Where the orders of a state directory are."""
+    return os.path.join(state, "orders")
+
+
+def local_path(state: str, order_id: str) -> str:
+    """The file of a local order."""
+    return os.path.join(directory(state), f"{order_id}.json")
+
+
+def remote_path(state: str) -> str:
+    """The file of the remote set."""
+    return os.path.join(directory(state), _REMOTE_NAME)
+
+
+def read(state: str) -> tuple[Order, ...]:
+    """Every order, local and remote, in no particular order.
+
+    Args:
+        state: the state directory.
+
+    Raises:
+        PullpassError: `order-unreadable`, which names the file: one that is no order, can't be read, or does not belong
+            to the caller alone; or an id that is both local and remote.
+    """
+    names = local_names(state)
+    if names is None:
+        return ()
+    found = read_remote(state) or ()
+    remote = {order.id for order in found}
+    for name in names:
+        order = read_local(state, name)
+        if order is None:
+            continue
+        if order.id in remote:
+            _refuse(os.path.join(directory(state), name), "there is a remote order of the same id")
+        found += (order,)
+    return found
+
+
+def local_names(state: str) -> tuple[str, ...] | None:
+    """The names of the files of local orders, and of foreign files, which are to be refused by their reader.
+
+    Args:
+        state: the state directory.
+
+    Returns:
+        None when there is no directory of orders.
+
+    Raises:
+        PullpassError: `order-unreadable`: the directory can't be read, or is not the caller's alone.
+    """
+    path = directory(state)
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            _refuse(path, "is not a directory (a symbolic link is not followed)")
+        if not files.owned(status):
+            _refuse(path, "does not belong to this user alone")
+        return tuple(name for name in os.listdir(path) if not name.startswith(".") and name != _REMOTE_NAME)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _refuse(path, f"can't be read: {error.strerror}")
+
+
+def read_local(state: str, name: str) -> Order | None:
+    """The local order in a file.
+
+    Args:
+        state: the state directory.
+        name: the file's, with its suffix.
+
+    Returns:
+        None when the file is not there: it was lifted since its name was read.
+
+    Raises:
+        PullpassError: `order-unreadable`.
+    """
+    path = os.path.join(directory(state), name)
+    order_id, dot, suffix = name.rpartition(".")
+    if dot + suffix != ".json" or not is_id(order_id):
+        _refuse(path, "is no file of pullpass: the name must be ID.json, ID of a-z, 0-9 and -")
+    document = _document(path, LOCAL_LIMIT_BYTES)
+    if document is None:
+        return None
+    try:
+        order = decode(document)
+    except ValueError as error:
+        _refuse(path, str(error))
+    if order.id != order_id:
+        _refuse(path, f"its id is {order.id}, and the file's name says {order_id}")
+    return order
+
+
+def read_remote(state: str) -> tuple[Order, ...] | None:
+    """The remote set.
+
+    It is opened by its name, whether the directory's listing has it or not: a listing may miss a file that is replaced
+    while it is made.
+
+    Args:
+        state: the state directory.
+
+    Returns:
+        None when there is none.
+
+    Raises:
+        PullpassError: `order-unreadable`.
+    """
+    path = remote_path(state)
+    document = _document(path, REMOTE_LIMIT_BYTES)
+    if document is None:
+        return None
+    try:
+        return decode_list(document)
+    except ValueError as error:
+        _refuse(path, str(error))
+
+
+def _document(path: str, limit_bytes: int) -> object:
+    """The JSON document in a file of ours, or None when there is no file; `null` is refused with the rest."""
+    try:
+        raw, status = files.read_regular(path, limit_bytes)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _refuse(path, f"can't be read: {error.strerror}")
+    if not files.owned(status):
+        _refuse(path, "does not belong to this user alone")
+    try:
+        document = strict.parse(raw)
+    except strict.DocumentError as error:
+        _refuse(path, error.what)
+    if not isinstance(document, dict):
+        _refuse(path, f"is {strict.describe(document)}, expected an object")
+    return document
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    raise PullpassError("order-unreadable", f"{outside(path)}: {why}") from None
+
+
+# --- meaning
+
+
+def in_force(orders: Iterable[Order], now_s: float) -> tuple[Order, ...]:
+    """Those in force at a moment: `notBefore` has come and `expires` has not.
+
+    Args:
+        orders: as `read` gives them.
+        now_s: the moment, seconds since the epoch.
+    """
+    return tuple(
+        order
+        for order in orders
+        if (order.not_before_s is None or order.not_before_s <= now_s)
+        and (order.expires_s is None or now_s < order.expires_s)
+    )
+
+
+def revalidate_ids(orders_in_force: Iterable[Order]) -> tuple[str, ...]:
+    """The ids of all `revalidate` orders in force, sorted, whatever they select: what an exchange is made under."""
+    return tuple(sorted(order.id for order in orders_in_force if order.action == REVALIDATE))
+
+
+def applying(orders_in_force: Iterable[Order], subject: Subject | None, image: str, identity: str) -> tuple[str, ...]:
+    """The ids of the `revalidate` orders that a request must have been validated under, sorted.
+
+    Args:
+        orders_in_force: as `in_force` gives them.
+        subject: who asks; None without a token.
+        image: `HOST/REPOSITORY`.
+        identity: what policy gave, `anonymous` and `node` included.
+
+    Raises:
+        PullpassError: `blocked-by-order`: a `block` matches. Of several the first by id is named.
+    """
+    namespace, account = ("", "") if subject is None else (subject.namespace, subject.service_account)
+    found = [order for order in orders_in_force if matches(order, namespace, account, image, identity)]
+    blocks = [order for order in found if order.action == BLOCK]
+    if blocks:
+        order = min(blocks, key=lambda block: block.id)
+        who = f"service account {namespace}/{account}" if subject else "a request without a token"
+        raise PullpassError(
+            "blocked-by-order",
+            f"order {order.id} by {outside(order.by, 64)} blocks {who}, image {outside(image)}, as "
+            f"{outside(identity)}: {outside(order.reason)}",
+        )
+    return revalidate_ids(found)
+
+
+def matches(order: Order, namespace: str, service_account: str, image: str, identity: str) -> bool:
+    """Whether an order selects a request, or one repository of an approval.
+
+    Args:
+        order: the order.
+        namespace: of the service account; "" without a token.
+        service_account: its name; "" without a token, which no glob of service accounts matches.
+        image: `HOST/REPOSITORY`.
+        identity: of the request or the approval.
+    """
+    if order.service_account and not (
+        namespace and patterns.glob_matches(order.service_account, f"{namespace}/{service_account}")
+    ):
+        return False
+    if order.image and not patterns.glob_matches(order.image, image):
+        return False
+    return not order.identity or patterns.glob_matches(order.identity, identity)
