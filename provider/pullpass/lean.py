@@ -16,8 +16,15 @@ try:
     from _json import encode_basestring_ascii as _quote
     from _json import make_scanner as _make_scanner
 except ImportError:
+    from json.decoder import JSONDecoder as _Decoder
     from json.encoder import encode_basestring_ascii as _quote
-    from json.scanner import make_scanner as _make_scanner
+
+    def _make_scanner(reader: JsonReader) -> Any:  # type: ignore[no-redef]
+        # A scanner in Python asks for more than the attributes of `JsonReader`.
+        hooks = ("object_pairs_hook", "parse_int", "parse_float", "parse_constant")
+        return _Decoder(**{hook: getattr(reader, hook) for hook in hooks}).scan_once  # type: ignore[attr-defined]
+
+
 try:
     from _sha2 import sha256  # type: ignore[import-not-found]
 except ImportError:
@@ -43,6 +50,8 @@ if not TYPE_CHECKING:
         """Makes the annotations of a class body the fields of a tuple."""
 
         def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+            if isinstance(bases[0], mcs) and bases[0]._fields:  # a class below one that has fields adds none
+                return super().__new__(mcs, name, bases, body)
             fields = tuple(body.get("__annotations__", ()))
             defaults = {field: body.pop(field) for field in fields if field in body}
             members = {field: _tuplegetter(place, field) for place, field in enumerate(fields)}
@@ -53,7 +62,7 @@ if not TYPE_CHECKING:
     class NamedTuple(tuple, metaclass=_Fields):  # noqa: SLOT001 - its metaclass does
         """`typing.NamedTuple`, as far as this package uses it."""
 
-        def __new__(cls, *values: Any, **named: Any) -> NamedTuple:  # noqa: PYI034, D102 - Self is in typing
+        def __new__(cls, /, *values: Any, **named: Any) -> NamedTuple:  # noqa: PYI034, D102 - Self is in typing
             if len(values) == len(cls._fields) and not named:
                 return tuple.__new__(cls, values)
             given = dict(zip(cls._fields, values, strict=False))
@@ -75,7 +84,7 @@ if not TYPE_CHECKING:
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self, strict=True))
 
-        def _replace(self, **named: Any) -> NamedTuple:
+        def _replace(self, /, **named: Any) -> NamedTuple:
             return type(self)(**(self._asdict() | named))
 
 
@@ -87,7 +96,6 @@ class JsonReader:
 
     strict = True
     object_hook = None
-    memo: dict[str, str]
 
     def __init__(
         self,
@@ -99,7 +107,6 @@ class JsonReader:
         """Make one; the arguments are those of `json.JSONDecoder`."""
         self.object_pairs_hook = object_pairs_hook
         self.parse_int, self.parse_float, self.parse_constant = parse_int, parse_float, parse_constant
-        self.memo = {}
         self._scan = _make_scanner(self)  # type: ignore[arg-type]  # it asks for these attributes, not for a class
 
     def read(self, text: str, start: int) -> tuple[Any, int]:
