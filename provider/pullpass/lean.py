@@ -10,7 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NamedTuple
+    from typing import Any
 
 try:
     from _json import encode_basestring_ascii as _quote
@@ -44,7 +44,9 @@ except ImportError:
 __all__ = ["JsonReader", "NamedTuple", "sha256", "to_json"]
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
 
     class _Fields(type):
         """Makes the annotations of a class body the fields of a tuple."""
