@@ -19,8 +19,10 @@ def text(moment_s: float) -> str:
     Raises:
         ValueError: RFC 3339 can't write it.
     """
-    micros = round(moment_s * 1_000_000)
-    whole_s, micros = divmod(micros, 1_000_000)
+    # The fraction by itself: times a million, a moment after 2106 has no room left for the microseconds.
+    floor_s = moment_s // 1
+    more_s, micros = divmod(round((moment_s - floor_s) * 1_000_000), 1_000_000)
+    whole_s = int(floor_s) + more_s
     if not FIRST_S <= whole_s <= LAST_S:
         raise ValueError(f"no moment of the years 1 to 9999: {moment_s}")
     year, month, day, hour, minute, second = time.gmtime(whole_s)[:6]
@@ -34,10 +36,10 @@ def parse(written: str) -> float:
         written: `YYYY-MM-DDTHH:MM:SS[.fraction]Z`.
 
     Returns:
-        Seconds since the epoch, to the microsecond.
+        Seconds since the epoch; of a fraction, the first six digits count.
 
     Raises:
-        ValueError: it is not of that form, or no moment.
+        ValueError: it is not of that form, or no moment; a leap second is none.
     """
     head, dot, fraction = written.removesuffix("Z").partition(".")
     shape = "".join("0" if char in "0123456789" else char for char in head)
@@ -53,7 +55,9 @@ def parse(written: str) -> float:
     before = year - 1
     days = 365 * before + before // 4 - before // 100 + before // 400 + sum(_DAYS[: month - 1]) + day - 1
     days += leap and month > 2
-    return FIRST_S + days * 86400 + hour * 3600 + minute * 60 + second + int(f"{fraction:0<6.6}" or 0) / 1_000_000
+    whole_s = FIRST_S + days * 86400 + hour * 3600 + minute * 60 + second
+    # One division, so that it is the double nearest to the moment.
+    return (whole_s * 1_000_000 + int(f"{fraction:0<6.6}")) / 1_000_000
 
 
 def _is_digits(text: str) -> bool:
