@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 
 from pullpass.store import digest, strict
 
-SOMEBODY = 12345
-
-
 # --- digests
 
 
@@ -50,6 +47,66 @@ FIELDS = st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=
 def test_two_keys_are_equal_when_their_fields_are(one: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
     """Whatever the texts, half surrogates among them."""
     assert (digest.key(one) == digest.key(other)) == (one == other)
+
+
+# The first is upstream's (`secrets_test.go`, `Test_MakeDockerKeyring`); all come from the kubelet's own function.
+@pytest.mark.parametrize(
+    ("username", "password", "email", "expected"),
+    [
+        ("user", "password", "", "a55436fc140d516560d072c5fe8700385ce9f41629abf65c1edcbcb39fac691d"),
+        ("default-user", "default-password", "", "c7b18bd8ceead795ab68d51e69347a5d984e3b04714a315a5a96b253b179f138"),
+        ("user", "password", "a@example.com", "b673180da7168cca77f237740530fc3ebaf0002081d9dd1ac3043265ce5f0edc"),
+        ("user", 'p<a>s&s"w\\d', "", "1e7ecd4d0a211ca0dfa328a6c7ee20ed4135de0f59da7d997c9a52662a3da21a"),
+        ("AWS", "t\u00f6k\u2028en", "", "df141430c0f8bf8e5b5f8d8120063ad7af44d30219dbe5719182405817512210"),
+        ("user", "a\tb\x01c\x7f/d", "", "3b0e7e52c5648a11268115a1e20d9dc9bbdff894bd5f92592697d9a1cbd881de"),
+        ("u", "x\ufffdy\b\f", "", "69123e61e171728502503eeed23a16f2ecd6f04c66eaa93174fb2cd0a3255da9"),
+        ("u", "x\udcffy\b\f", "", "4cde4bf5c283af59e8674602d03db7bee5ef903ab8261e6e0e08cef6f464abb5"),
+        ("user", "", "", "1d03b8b8f9f35bbfb101f2d2d69dccf3f6b313b4aa67dbfab6889fa7bf0fa051"),
+        ("", "password", "", "56dd2717e1906a4595352da9c2759fec93f7136e1ec97374791f068994b6134b"),
+        ("oauth2accesstoken", "ya29.example-token", "",
+            "84fe976eb6671f6dfd6701d2baef1837275583614fd60f9ff217ce6184c7ee0b"),
+        ("", "", "", "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+    ],
+)  # fmt: skip
+def test_a_credential_has_the_kubelets_hash(username: str, password: str, email: str, expected: str) -> None:
+    """Byte for byte as Go writes what is hashed."""
+    assert digest.credential_hash(username, password, email) == expected
+
+
+# The second to seventh are names of files in upstream's `pullmanager/testdata`.
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"sha256:{'ab' * 32}", "7b28e61bc1d292234192478f2c9d3b56c10ca6a386801f8d2975ea6235e674cd"),
+        ("testimage-anonpull", "a2eace2182b24cdbbb730798e47b10709b9ef5e0f0c1624a3bc06c8ca987727a"),
+        ("testimageref", "b3c0cc4278800b03a308ceb2611161430df571ca733122f0a40ac8b9792a9064"),
+        ("testbrokenrecord", "e766e4624f9bc4d3847d6c5b470d9d5362cc8d0c250bd9572daf95278e044263"),
+        ("docker.io/testing/test-alpha:latest", "6da3dced7eccc7ad0189517c31ec2235b50f730449d738d91525721f7e027fd4"),
+        ("docker.io/testing/test:something", "f24acc752be18b93b0504c86312bbaf482c9efb0c45e925bbccb0a591cebd7af"),
+        ("repo.repo/test/test:latest", "7d8c031e2f1aeaa71649ca3e0b64c9902370ed460ef57fb07582a87a5a1e1c02"),
+        ("registry.example.com/team/app:v1", "9523e6bf62df3404a7a4c2b8d4662550805d40c06edeccafe876d39bf238864d"),
+    ],
+)
+def test_a_file_has_the_kubelets_name(text: str, expected: str) -> None:
+    """Of an image, or of an image's reference."""
+    assert digest.file_name(text) == f"sha256-{expected}"
+
+
+BYTES = st.binary(max_size=12) | st.text(max_size=6).map(lambda text: text.encode("utf-8", "surrogatepass"))
+
+
+@given(BYTES)
+def test_a_file_is_named_after_bytes(raw: bytes) -> None:
+    """Those that are no UTF-8 too."""
+    assert digest.file_name(raw.decode("utf-8", "surrogateescape")) == f"sha256-{hashlib.sha256(raw).hexdigest()}"
+
+
+@pytest.mark.parametrize("half", [0xD800, 0xDBFF, 0xDC00, 0xDC7F, 0xDD00, 0xDFFF], ids=hex)
+def test_a_surrogate_that_stands_for_no_byte_has_no_hash(half: int) -> None:
+    """A text that Go can't have has no hash of Go's; one made up would match nothing, or the wrong thing."""
+    for call in (digest.file_name, lambda text: digest.credential_hash("u", text)):
+        with pytest.raises(UnicodeEncodeError):
+            call(chr(half))
 
 
 # --- strict JSON (its refusals are tested where they have codes: with requests and tokens)

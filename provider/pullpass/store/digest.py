@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def sha256_hex(data: bytes) -> str:
     """Lower-case hex of SHA-256."""
-    return sha256(data).hexdigest()
+    return str(sha256(data).hexdigest())
 
 
 def key(fields: Iterable[tuple[str, str]]) -> str:
@@ -32,11 +32,17 @@ def key(fields: Iterable[tuple[str, str]]) -> str:
             data = part.encode("utf-8", "surrogatepass")
             digest.update(b"%d:" % len(data))
             digest.update(data)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def file_name(text: str) -> str:
     """The kubelet's name for the file about `text`: an image (intents) or an image reference (records).
+
+    Args:
+        text: bytes that are no UTF-8 as surrogates, as in `credential_hash`.
+
+    Raises:
+        UnicodeEncodeError: a surrogate in it stands for no byte; the kubelet has no such text.
 
     Source: `pullmanager/fs_pullrecords.go`, `cacheFilename`.
     """
@@ -56,12 +62,16 @@ def credential_hash(username: str, password: str, email: str = "") -> str:
         email: only pull secrets have one.
 
     Returns:
-        64 characters of lower-case hex. Source: `pkg/credentialprovider/secrets`; the vectors in the
-        tests are the kubelet's own.
+        64 characters of lower-case hex.
+
+    Raises:
+        UnicodeEncodeError: a surrogate in it stands for no byte; Go, which reads the docker config, has no such text.
+
+    Source: `pkg/credentialprovider/keyring.go`, `hashAuthConfig`; tests/conformance/test_hashes.py compares.
     """
     fields = (("username", username), ("password", password), ("email", email))
     text = ",".join(f'"{name}":"{_go_escaped(value)}"' for name, value in fields if value)
-    return sha256(f"{{{text}}}".encode()).hexdigest()
+    return str(sha256(f"{{{text}}}".encode()).hexdigest())
 
 
 # What Go's encoder escapes. 0x7f, "/" and everything above ASCII but the two separators stay as they are.
