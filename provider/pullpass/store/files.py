@@ -159,7 +159,8 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600, sync: bool = Fals
         sync: whether content and name must outlast a power failure once this returns.
 
     Raises:
-        OSError: no temporary file is left, and nothing was changed.
+        OSError: nothing was changed; or the new content is in place, and `sync` could not be had for its name. A
+            temporary file is left only where it can't be removed.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}.{os.urandom(8).hex()}.tmp")
@@ -249,11 +250,11 @@ def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        # One call, where a loop up to the empty read would take two: on a slow disk the second costs as much. A file
-        # that grows in between is read as it was.
-        data = os.read(descriptor, min(status.st_size, limit_bytes) + 1)
-        if len(data) > limit_bytes:
+        if status.st_size > limit_bytes:
             raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", path)
+        # One call, where a loop up to the empty read would take two: on a slow disk the second costs as much. A file
+        # that grows in between is read as it was, one that shrinks as far as it goes.
+        data = os.read(descriptor, status.st_size)
         while len(data) < status.st_size and (part := os.read(descriptor, status.st_size - len(data))):
             data += part
         return data, status

@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +35,13 @@ def lock(path: str, clock: Clock, wait_s: float) -> int | None:
         A descriptor, open for reading and writing; closing it gives the lock back. None when the time was over first.
 
     Raises:
-        OSError: the file can't be opened or locked.
+        OSError: the file can't be opened or locked, or is none: a symbolic link (`ELOOP`), a directory (`EISDIR`), or
+            something else that was planted under the name (`EINVAL`).
     """
     end_s = clock.monotonic_s() + wait_s
     pause_s = FIRST_PAUSE_S
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        descriptor, mine = _open(path)
         try:
             while not _is_taken(descriptor):
                 left_s = end_s - clock.monotonic_s()
@@ -47,12 +50,22 @@ def lock(path: str, clock: Clock, wait_s: float) -> int | None:
                     return None
                 clock.sleep(min(pause_s, left_s))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            if _is_still(path, descriptor):
+            if _is_still(path, mine):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open(path: str) -> tuple[int, os.stat_result]:
+    # O_NONBLOCK: a fifo planted under the name must not stop the run.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):  # it can be locked all the same, and does not hold what is written to it
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor, status
 
 
 def _is_taken(descriptor: int) -> bool:
@@ -63,11 +76,10 @@ def _is_taken(descriptor: int) -> bool:
     return True
 
 
-def _is_still(path: str, descriptor: int) -> bool:
+def _is_still(path: str, mine: os.stat_result) -> bool:
     """Whether the name still leads to the file that is locked."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
         return False
-    mine = os.fstat(descriptor)
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
