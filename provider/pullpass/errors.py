@@ -167,6 +167,7 @@ CODES: dict[str, tuple[int, str, str]] = {
         "",
         "add the section, or take the host out of the provider entry's matchImages",
     ),
+    "order-storm": (REFUSED, "", "the next pull tries again; see `pullpass orders list`"),
     # --- exchange: unreachable
     "cloud-unreachable": (
         UNREACHABLE,
@@ -203,6 +204,7 @@ CODES: dict[str, tuple[int, str, str]] = {
         "something other than the cloud's API seems to answer there: check the endpoint, and any proxy before it",
     ),
     "cloud-answer-expired": (CLOUD_REFUSED, INVALID, "check this node's clock"),
+    "cloud-denied": (CLOUD_REFUSED, DENIED, "another version of pullpass has written down why: see its audit line"),
     "credential-too-short": (CLOUD_REFUSED, INVALID, "raise the session's duration, or check this node's clock"),
     # --- orders
     "blocked-by-order": (
@@ -226,6 +228,18 @@ CODES: dict[str, tuple[int, str, str]] = {
         "",
         "it must belong to the user that runs pullpass, with mode 0700 and no symbolic link below it",
     ),
+    "state-unwritable": (
+        LOCAL_STATE,
+        "",
+        "put paths.state on a disk that is neither full nor read-only: no credential leaves without an approval",
+    ),
+    "trail-unwritable": (
+        LOCAL_STATE,
+        "",
+        'put paths.state on a disk that is neither full nor read-only; audit.when_full = "issue" answers all the same',
+    ),
+    "trail-unreadable": (LOCAL_STATE, "", "run it as the user that pullpass runs as, root in production"),
+    "export-failed": (LOCAL_STATE, "", "choose a directory that this user may write, on a disk that is not full"),
     "install-failed": (
         LOCAL_STATE,
         "",

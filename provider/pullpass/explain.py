@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pullpass import exchange, pipeline, policy
+from pullpass import exchange, pipeline, policy, renewal
 from pullpass.errors import ANSWERED, PullpassError, escape
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ WOULD_REFUSE = "would-refuse"
 
 
 class Found(pipeline.Found):
-    """What a run has found, and whether the SDK that it would need is installed."""
+    """What a run has found, whether its token was read in full, and whether the SDK that it would need is installed."""
 
+    verified = False
     loadable = False
 
 
@@ -40,7 +41,8 @@ def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
     try:
         pipeline.decide(raw, deps, found)
         if found.plan is not None:
-            pipeline.verify(found, deps)
+            renewal.verify(found.case, deps)
+            found.verified = True
             exchange.check_installed(exchange.TABLE[found.plan.kind][1])
             found.loadable = True
     except Exception as error:  # noqa: BLE001 - as in `pipeline.serve`

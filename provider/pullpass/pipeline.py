@@ -1,84 +1,34 @@
 """One request, from the bytes on stdin to the answer: the only implementation, for the launchers and for people.
 
-The line that a request takes (the design's section 3; what later rooms add goes between the steps, not around them):
+The line that a request takes (the design's section 3):
 
     request.parse            bytes -> Request
     config                   the operator's configuration
     identity.read            token claims -> Subject
     registry.match           image -> Target; the token's audience must be that registry kind's
     policy.decide            -> Decision: the grant and its identity
+    read_orders              -> the `revalidate` orders about it, or a refusal by `block`
     plan.make                -> Plan: everything that would be sent, and the key
-    token.verify             the token, read once more by a library, which is loaded only now
-    exchange                 -> Credential: loaded only now as well, and given up when the deadline ends
+    stored.look_up           approval and cached credential: served, unless it is to be renewed
+    renewal.obtain           otherwise, under the key's intent: exchange, approval, cache
     request.render           -> bytes
+    trail.append             one line, also for every refusal
 """
 
 from __future__ import annotations
 
-from pullpass import exchange, identity, policy, registry, request
+from pullpass import auditing, identity, policy, registry, renewal, request, run, stored, trail
 from pullpass.clock import Deadline
 from pullpass.errors import ANSWERED, PullpassError
 from pullpass.exchange import plan
-from pullpass.lean import NamedTuple
+from pullpass.run import Answer, Deps, Found
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pullpass.clock import Clock
-    from pullpass.config import Config
-    from pullpass.exchange import Credential, Exchanger, Plan
-    from pullpass.identity import Subject
-    from pullpass.policy import Decision
-    from pullpass.registry import Target
-    from pullpass.request import Request
-
+__all__ = ["Answer", "Deps", "Found", "as_failure", "decide", "serve"]
 
 # How long the kubelet keeps an answer for a public image whose password could not be had.
 PUBLIC_RETRY_S = 60
-
-
-class Deps(NamedTuple):
-    """What a run needs from the world.
-
-    Attributes:
-        load_config: reads the configuration; raises `PullpassError`.
-        clock: the run's clock.
-        load: resolves the kind of a plan to what exchanges it.
-    """
-
-    load_config: Callable[[], Config]
-    clock: Clock
-    load: Callable[[str], Exchanger] = exchange.load
-
-
-class Answer(NamedTuple):
-    """What a run leaves behind: exit status, and the bytes of stdout and stderr."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
-class Found:
-    """What the steps of one run have found so far; None where a step was not reached.
-
-    `plan` is None as well when nothing is to be sent (`planned` tells the two apart): an answer without a credential.
-
-    It is filled as the run goes, so that `explain` can show how far a refused request came.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is found yet."""
-        self.request: Request | None = None
-        self.config: Config | None = None
-        self.subject: Subject | None = None
-        self.target: Target | None = None
-        self.decision: Decision | None = None
-        self.plan: Plan | None = None
-        self.planned = False
-        self.spared: PullpassError | None = None  # why a public image's password is not even asked for
-        self.verified = False
+# How long the line waits for its turn: the trail is locked for less than a millisecond, unless its holder hangs.
+TRAIL_WAIT_S = 5.0
 
 
 def serve(raw: bytes, deps: Deps) -> Answer:
@@ -91,11 +41,18 @@ def serve(raw: bytes, deps: Deps) -> Answer:
     Returns:
         The response and status 0, or nothing on stdout, one line for stderr and another status. Never raises.
     """
+    found = Found()
+    failure, stdout, cache_s = None, b"", 0
     try:
-        return Answer(ANSWERED, _respond(raw, deps), b"")
+        cache_s = _respond(raw, deps, found)
+        assert found.target is not None  # noqa: S101 - `decide` found it
+        stdout = request.render(found.target, found.handed.credential if found.handed else None, cache_s)
     except Exception as error:  # noqa: BLE001 - a traceback must not reach the kubelet's log: it may show a secret
         failure = as_failure(error)
+    failure = _audit(found, deps, failure, cache_s)
+    if failure is not None:
         return Answer(failure.status, b"", failure.line().encode() + b"\n")
+    return Answer(ANSWERED, stdout, b"")
 
 
 def as_failure(error: Exception) -> PullpassError:
@@ -109,40 +66,32 @@ def as_failure(error: Exception) -> PullpassError:
     return PullpassError("internal", f"{type(error).__name__}{where}")
 
 
-def _respond(raw: bytes, deps: Deps) -> bytes:
+def _respond(raw: bytes, deps: Deps, found: Found) -> int:
+    """Take all steps, and return for how many seconds the kubelet may keep the answer."""
     started_s = deps.clock.monotonic_s()
-    found = Found()
     decide(raw, deps, found)
-    assert found.config is not None and found.target is not None  # noqa: S101, PT018 - `decide` found them
+    assert found.config is not None  # noqa: S101 - `decide` found it
     recheck_s = int(found.config.approval.recheck_s)
     if found.plan is None:
-        return request.render(found.target, None, recheck_s)
-    deadline = Deadline(deps.clock, found.config.node.deadline_s, started_s)
-    verify(found, deps)
+        return recheck_s
     try:
-        credential, cache_s = _obtain(found, deps, deadline)
+        _obtain(found, deps, Deadline(deps.clock, found.config.node.deadline_s, started_s))
     except PullpassError as error:
         if not _is_public(found, error):
             raise
-        return request.render(found.target, None, min(recheck_s, PUBLIC_RETRY_S))
-    return request.render(found.target, credential, cache_s)
+        found.aside("exchange-failed", error.code, error.what)
+    return found.handed.cache_s if found.handed else min(recheck_s, PUBLIC_RETRY_S)
 
 
-def _obtain(found: Found, deps: Deps, deadline: Deadline) -> tuple[Credential, int]:
-    """A fresh credential, and for how many seconds the kubelet may keep the answer."""
-    assert found.config is not None  # noqa: S101 - `decide` found it
-    approval = found.config.approval
-    validated_s = deps.clock.now_s()
-    credential = _exchange(found, deps, deadline)
-    now_s = deps.clock.now_s()
-    if credential.life_ends_s - now_s < approval.min_life_s:
-        raise PullpassError(
-            "credential-too-short",
-            f"the cloud's fresh credential ends in {credential.life_ends_s - now_s:.0f}s, "
-            f"and approval.min_life is {approval.min_life_s:g}s",
-        )
-    expires_s = min(credential.life_ends_s, validated_s + approval.max_age_s)
-    return credential, max(0, int(min(approval.recheck_s, expires_s - approval.margin_s - now_s)))
+def _obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
+    case = found.case
+    found.stored = first = stored.look_up(case.config, case.plan, found.required, found.now_s)
+    renewal.check_denial(first, found.now_s, found.now_s)
+    due = first.serves and stored.renewal_due(first, case.plan, case.subject, found.now_s)
+    if first.serves and not due and renewal.lists(first, case.target):
+        renewal.serve(found, first)
+    else:
+        renewal.obtain(found, deps, deadline)
 
 
 def _is_public(found: Found, error: PullpassError) -> bool:
@@ -162,13 +111,15 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
     """
     found.request = request.parse(raw)
     found.config = config = deps.load_config()
-    found.subject = identity.read(found.request.token, config.node.issuers, deps.clock.now_s())
+    found.now_s = deps.clock.now_s()
+    found.subject = identity.read(found.request.token, config.node.issuers, found.now_s)
     aliases = config.ecr.aliases if config.ecr else ()
     hosts = config.gcr.hosts if config.gcr else ()
     found.target = registry.match(found.request.image, aliases, hosts)
     if found.subject is not None:
         identity.check_audience(found.subject, plan.section(found.target, config).audience)
     found.decision = policy.decide(found.subject, found.request.annotations, found.target, config)
+    run.read_orders(found, config, found.target, found.decision)
     if found.decision.identity != policy.ANONYMOUS:
         try:
             found.plan = plan.make(found.subject, found.target, found.decision, config)
@@ -179,26 +130,26 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
     found.planned = True
 
 
-def verify(found: Found, deps: Deps) -> None:
-    """Read a planned exchange's token with a full reader, and check its signature where `node.jwks` says with what.
-
-    Raises:
-        PullpassError: the token is not what it seemed.
-    """
-    assert found.config is not None and found.target is not None and found.request is not None  # noqa: S101, PT018
-    assert found.plan is not None  # noqa: S101 - where nothing is sent, there is no second look
-    if found.subject is not None and found.request.token is not None:
-        audience = plan.section(found.target, found.config).audience
-        now_s = deps.clock.now_s()
-        check = exchange.load_verifier()
-        check(found.request.token, found.subject, audience, found.config.node.jwks, now_s)
-        plan.check_token(found.plan, found.request.token, now_s)
-    found.verified = True
-
-
-def _exchange(found: Found, deps: Deps, deadline: Deadline) -> Credential:
-    assert found.plan is not None and found.request is not None  # noqa: S101, PT018 - `decide` found them
-    exchanger = deps.load(found.plan.kind)
-    credential = exchanger(found.plan, found.request.token, deadline, deps.clock)
-    request.check_echo(credential, found.request.token)
-    return credential
+def _audit(found: Found, deps: Deps, failure: PullpassError | None, cache_s: int) -> PullpassError | None:
+    """Write the run's lines, and say what is the answer's failure after that; None when it may go out."""
+    try:
+        config = found.config or deps.load_config()
+    except Exception:  # noqa: BLE001 - it is the run's failure, or comes after a request that was none
+        return failure  # there is no telling where the trail is
+    try:
+        bodies = auditing.lines(found, config, failure, cache_s)
+        trail.append(
+            config.paths.state,
+            bodies,
+            deps.clock,
+            wait_s=TRAIL_WAIT_S,
+            sync=auditing.must_sync(bodies),
+            keep_s=config.audit.keep_s,
+        )
+    except Exception as error:  # noqa: BLE001 - as in `serve`
+        trouble = as_failure(error)
+        if failure is not None:
+            what = f"{failure.what}; and it is not in the trail: {trouble.what}"
+            return PullpassError(failure.code, what, failure.hint)
+        return trouble if config.audit.when_full == "refuse" else None
+    return failure

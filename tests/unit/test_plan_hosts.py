@@ -35,7 +35,7 @@ def test_endpoints_follow_the_host(host: str, sts: str, ecr: str) -> None:
     assert (made.sts_url, made.password_url, made.sts_region) == (sts, ecr, target.region)
     arn = f"arn:{target.partition}:ecr:{target.region}:111122223333:repository/team-a/app"
     assert json.loads(made.hops[-1].session_policy)["Statement"][1]["Resource"] == arn
-    assert made.opens == f"ecr:aws:111122223333:{target.region}:team-a/app"
+    assert made.opens == f"ecr:{target.partition}:111122223333:{target.region}:team-a/app"
 
 
 def test_configured_endpoints_win() -> None:

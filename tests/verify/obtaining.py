@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from pullpass import pipeline, request
+from pullpass import pipeline, renewal, request
 from pullpass.clock import Deadline
 from pullpass.errors import PullpassError
 
@@ -99,7 +99,7 @@ class Obtainer:
         pipeline.decide(json.dumps(document).encode(), deps, found)
         if found.plan is None:
             raise PullpassError("internal", "nothing would be exchanged")
-        pipeline.verify(found, deps)
+        renewal.verify(found.case, deps)
         asked_s = clock.now_s()
         deadline = Deadline(clock, config.node.deadline_s)
         credential = deps.load(found.plan.kind)(found.plan, self._token, deadline, clock)

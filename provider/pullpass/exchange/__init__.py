@@ -46,6 +46,10 @@ if TYPE_CHECKING:
             """What the workload becomes."""
 
         @property
+        def life_follows_token(self) -> bool:
+            """Whether the credential ends when the token does, so that the same token again gives nothing longer."""
+
+        @property
         def calls(self) -> tuple[Call, ...]:
             """What would be called, in order."""
 

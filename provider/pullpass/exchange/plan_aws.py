@@ -84,6 +84,11 @@ class AwsPlan(NamedTuple):
     ca_bundle: str
     calls: tuple[Call, ...]
 
+    @property
+    def life_follows_token(self) -> bool:
+        """Never: a session lasts as long as was asked for."""
+        return False
+
 
 def make(subject: Subject | None, target: Target, decision: Decision, config: Config, ecr: Ecr) -> AwsPlan:
     """Plan the exchange for a password of a private ECR registry, or of ECR Public.
@@ -202,7 +207,7 @@ def _region_of(url: str) -> str:
 def _opens(target: Target, hops: tuple[Hop, ...], ecr: Ecr) -> str:
     if target.kind == registry.ECR_PUBLIC:
         return "ecr-public"
-    opens = f"ecr:aws:{target.account}:{target.region}"
+    opens = f"ecr:{target.partition}:{target.account}:{target.region}"
     return f"{opens}:{target.repository}" if hops and ecr.scope == "repository" else opens
 
 

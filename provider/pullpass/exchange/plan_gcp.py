@@ -84,6 +84,11 @@ class GooglePlan(NamedTuple):
     ca_bundle: str
     calls: tuple[Call, ...]
 
+    @property
+    def life_follows_token(self) -> bool:
+        """Whether Google ends the credential with the pod's token: for `principal`, not when impersonating."""
+        return not self.lifetime_s
+
 
 class GoogleNodePlan(NamedTuple):
     """What would be asked of the metadata server; a `Plan`.
@@ -105,6 +110,11 @@ class GoogleNodePlan(NamedTuple):
     email_url: str
     token_url: str
     calls: tuple[Call, ...]
+
+    @property
+    def life_follows_token(self) -> bool:
+        """Never: there is none."""
+        return False
 
 
 def make(subject: Subject | None, decision: Decision, config: Config, gcr: Gcr) -> GooglePlan | GoogleNodePlan:

@@ -1,0 +1,81 @@
+"""Intents, `runtime/intents/<key>`: that an exchange for a key is under way, and the lock that makes it the only one.
+
+Rules:
+
+* It is written once the lock is held, before anything is sent, and removed after the approval is stored. Whoever gets
+  the lock and finds one has found a leftover: its writer died in between, and the kernel gave its lock back.
+* It is on a tmpfs and never synced: after a reboot nothing is under way.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pullpass.lean import NamedTuple, to_json
+from pullpass.store import files, lock, moments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pullpass.clock import Clock
+
+NAME = "intents"
+
+
+class Intent(NamedTuple):
+    """A held lock.
+
+    Attributes:
+        path: the file.
+        descriptor: holds the lock.
+        leftover: whether a crash had left one here.
+    """
+
+    path: str
+    descriptor: int
+    leftover: bool
+
+
+def enter(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
+    """Get the lock of a key, and write down that an exchange begins.
+
+    Args:
+        runtime: `paths.runtime`.
+        key: of the plan.
+        clock: the run's clock.
+        wait_s: how long to wait for another holder; 0: not at all.
+
+    Returns:
+        None when another process still held it.
+
+    Raises:
+        OSError: the lock can't be made: the directory is not writable, or something else stands there.
+        PullpassError: `state-path` when somebody else could change the directory.
+    """
+    place = os.path.join(runtime, NAME)
+    files.private_directory(place)
+    path = f"{place}/{key}"
+    descriptor = lock.lock(path, clock, wait_s)
+    if descriptor is None:
+        return None
+    try:
+        leftover = os.fstat(descriptor).st_size > 0
+        document = {"apiVersion": "pullpass/v1", "kind": "PullIntent", "id": key, "pid": os.getpid()}
+        document["began"] = moments.text(clock.now_s())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, to_json(document).encode("ascii") + b"\n", 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Intent(path, descriptor, leftover)
+
+
+def leave(intent: Intent) -> None:
+    """Remove the intent and give the lock back, in this order: a waiter that gets the lock finds the name gone.
+
+    Raises:
+        OSError: it can't be removed; the lock is given back, and the next one finds a leftover.
+    """
+    try:
+        os.unlink(intent.path)
+    finally:
+        os.close(intent.descriptor)

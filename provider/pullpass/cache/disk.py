@@ -1,0 +1,227 @@
+"""The credential cache, `runtime/cache/<key>`: one encrypted file for each credential.
+
+Rules:
+
+* AES-256-GCM under `runtime/cache.key`. The key of the plan, which is a hash over each of its fields, and the moment
+  of the exchange are associated data: a file that is another key's, or an older one of this key, does not open.
+* It protects copies: a backup, a snapshot of one file, a listing over somebody's shoulder. Who is root on the node
+  reads the key as well.
+* What does not open is a miss, never an error: an exchange is the way out of every damage. A file of another version
+  of this format is left as it is.
+* It is on a tmpfs and never synced.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pullpass.exchange import Credential
+from pullpass.lean import to_json
+from pullpass.secret import Secret
+from pullpass.store import files, moments, strict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Cipher(Protocol):
+        """AES-GCM under one key."""
+
+        def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+            """Encrypt."""
+
+        def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+            """Decrypt."""
+
+
+NAME = "cache"
+KEY_NAME = "cache.key"
+KEY_BYTES = 32
+NONCE_BYTES = 12
+MAGIC = b"pullpass-cache "
+HEADER = MAGIC + b"1\n"
+LIMIT_BYTES = 64 * 1024  # Google's access tokens have up to 12 KiB
+
+
+class DamagedError(Exception):
+    """There is an entry, and it does not open.
+
+    Attributes:
+        what: the end of a sentence that begins with the file's name.
+        foreign: it is of another version of the format, and is to be left alone.
+    """
+
+    def __init__(self, what: str, *, foreign: bool = False) -> None:
+        """Make the error."""
+        super().__init__(what)
+        self.what = what
+        self.foreign = foreign
+
+
+def directory(runtime: str) -> str:
+    """The directory of entries; made when it is absent.
+
+    Raises:
+        PullpassError: `state-path` when somebody else could change it.
+        OSError: it can't be made.
+    """
+    path = os.path.join(runtime, NAME)
+    files.private_directory(path)
+    return path
+
+
+def get(runtime: str, key: str, validated_s: float) -> Credential | None:
+    """The credential of an approval.
+
+    Args:
+        runtime: `paths.runtime`, whose `cache` went through `directory`.
+        key: of the plan.
+        validated_s: the approval's `last_validated_s`.
+
+    Returns:
+        None when there is no entry.
+
+    Raises:
+        DamagedError: there is one, which does not open.
+    """
+    raw = read(runtime, key)
+    if raw is None:
+        return None
+    secret_key = _read_key(runtime)
+    if secret_key is None:
+        raise DamagedError("was made under a key that is gone")
+    return _opened(raw, secret_key, key, validated_s)
+
+
+def put(runtime: str, key: str, validated_s: float, credential: Credential) -> None:
+    """Keep a credential, in the place of the one before.
+
+    Args:
+        runtime: `paths.runtime`, whose `cache` went through `directory`.
+        key: of the plan.
+        validated_s: the approval's `last_validated_s`.
+        credential: what to keep.
+
+    Raises:
+        DamagedError: an entry of another version of the format is there.
+        OSError: it can't be written.
+    """
+    try:
+        read(runtime, key)
+    except DamagedError as error:
+        if error.foreign:
+            raise
+    files.write_atomic(f"{runtime}/{NAME}/{key}", _closed(credential, _make_key(runtime), key, validated_s))
+
+
+def drop(runtime: str, key: str) -> None:
+    """Remove an entry, if there is one.
+
+    Raises:
+        OSError: it is still there.
+    """
+    try:
+        os.unlink(f"{runtime}/{NAME}/{key}")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def read(runtime: str, key: str) -> bytes | None:
+    """The bytes of an entry behind its header; None when there is none.
+
+    Raises:
+        DamagedError: it is none of this version.
+    """
+    try:
+        raw, status = files.read_regular(f"{runtime}/{NAME}/{key}", LIMIT_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DamagedError(f"can't be read: {error.strerror}") from None
+    if not files.owned(status):
+        raise DamagedError("belongs to somebody else, or others may write it")
+    if not raw.startswith(HEADER):
+        raise DamagedError("is no cache entry of this version", foreign=raw.startswith(MAGIC))
+    return raw[len(HEADER) :]
+
+
+def _opened(raw: bytes, secret_key: bytes, key: str, validated_s: float) -> Credential:
+    from pullpass.cache import cipher  # noqa: PLC0415 - loads a library
+
+    try:
+        data = cipher.make(secret_key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(key, validated_s))
+    except Exception as error:
+        if not cipher.is_unopened(error):
+            raise
+        raise DamagedError("does not open: changed, cut short, an older one, or another key's") from None
+    try:
+        return _credential(strict.parse(data))
+    except (strict.DocumentError, KeyError, TypeError, ValueError):
+        raise DamagedError("holds no credential") from None
+
+
+def _closed(credential: Credential, secret_key: bytes, key: str, validated_s: float) -> bytes:
+    from pullpass.cache import cipher  # noqa: PLC0415 - loads a library
+
+    document = {
+        "username": credential.username,
+        "secret": credential.secret.reveal(),
+        "registryExpires": moments.text(credential.registry_expires_s),
+        "sessionExpires": moments.text(credential.session_expires_s),
+        "principal": credential.principal,
+        "accessKeyId": credential.access_key_id,
+        "requestIds": list(credential.request_ids),
+    }
+    nonce = os.urandom(NONCE_BYTES)
+    data = to_json(document).encode("ascii")
+    return HEADER + nonce + cipher.make(secret_key).encrypt(nonce, data, _bound(key, validated_s))
+
+
+def _bound(key: str, validated_s: float) -> bytes:
+    return HEADER + f"{key}\n{moments.text(validated_s)}".encode("ascii")
+
+
+def _credential(document: object) -> Credential:
+    if not isinstance(document, dict):
+        raise TypeError
+    return Credential(
+        username=str(document["username"]),
+        secret=Secret(str(document["secret"])),
+        registry_expires_s=moments.parse(document["registryExpires"]),
+        session_expires_s=moments.parse(document["sessionExpires"]),
+        principal=str(document["principal"]),
+        access_key_id=str(document["accessKeyId"]),
+        request_ids=tuple(str(item) for item in document["requestIds"]),
+    )
+
+
+def _read_key(runtime: str) -> bytes | None:
+    try:
+        raw, status = files.read_regular(f"{runtime}/{KEY_NAME}", KEY_BYTES)
+    except OSError:
+        return None
+    return raw if files.owned(status) and len(raw) == KEY_BYTES else None
+
+
+def _make_key(runtime: str) -> bytes:
+    """The key that is there, or a new one; of several processes that make one at once, the first one's counts."""
+    found = _read_key(runtime)
+    if found is not None:
+        return found
+    path = f"{runtime}/{KEY_NAME}"
+    if os.path.lexists(path):  # it opens nothing any more: damaged, or somebody else's
+        new = os.urandom(KEY_BYTES)
+        files.write_atomic(path, new)
+        return new
+    own = f"{runtime}/.{KEY_NAME}.{os.getpid()}.{os.urandom(8).hex()}.tmp"
+    files.write_atomic(own, os.urandom(KEY_BYTES))
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(own)
+    found = _read_key(runtime)
+    if found is None:
+        raise OSError(5, "the cache's key can't be read back", path)
+    return found

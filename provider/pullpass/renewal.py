@@ -1,0 +1,300 @@
+"""A credential that the store alone can't give: one exchange for many requests, and what counts when it fails.
+
+Rules:
+
+* Whoever holds a key's intent reads clock, orders, approval and cache again: the one before may have done the work.
+* The approval is stored before the credential is handed out. The cache may fail, with a warning in the trail.
+* A credential that still lives is used on when its early renewal fails, unless the cloud said no. One whose approval
+  is merely too old is used while the cloud can't be reached (`approval.outage`). In both cases the orders are read
+  again first, because one may have come during the exchange.
+* The cloud's no drops the credential before it is written down: a crash in between costs an exchange, the other way
+  round would leave something to serve.
+"""
+
+from __future__ import annotations
+
+from pullpass import approvals, exchange, request, stored
+from pullpass.approvals import history, intents, orders
+from pullpass.cache import disk
+from pullpass.clock import Deadline
+from pullpass.errors import CODES, DENIED, UNREACHABLE, PullpassError
+from pullpass.exchange import plan as plans
+from pullpass.run import Handed, read_orders
+from pullpass.store import files, moments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pullpass.approvals import Approval
+    from pullpass.approvals.intents import Intent
+    from pullpass.exchange import Credential
+    from pullpass.registry import Target
+    from pullpass.run import Case, Deps, Found
+    from pullpass.stored import Stored
+
+# How long an exchange may take while there is something else to hand out: a pod's start waits for it.
+TRY_S = 10.0
+# How long the kubelet keeps what was handed out because the cloud can't be reached.
+OUTAGE_CACHE_S = 60
+# An order that arrives during an exchange makes it worthless. Each of these needs another order at that very moment.
+EXCHANGES = 3
+# Temporary files of a crash are removed once nobody can be writing them any more.
+LEFTOVER_AGE_S = 60.0
+
+
+def obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
+    """Get a credential, or add the repository to the approval of one; fills `found.handed`.
+
+    Args:
+        found: of this run; `stored` holds the first look-up.
+        deps: the world.
+        deadline: of the whole run.
+
+    Raises:
+        PullpassError: an order, the cloud, or the local state refused.
+    """
+    _Renewal(found, deps).run(deadline)
+
+
+def check_denial(what: Stored, since_s: float, now_s: float) -> None:
+    """Refuse while the cloud's no counts, and when it came while this run was waiting.
+
+    Args:
+        what: what is stored.
+        since_s: when this run began to wait, seconds since the epoch.
+        now_s: the time.
+
+    Raises:
+        PullpassError: the code of the denial.
+    """
+    approval = what.approval
+    if approval is None or approval.denied_at_s is None:
+        return
+    if what.standing != approvals.REMEMBERED and not since_s <= approval.denied_at_s <= now_s:
+        return
+    code = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
+    when = moments.text(approval.denied_at_s)
+    raise PullpassError(code, f"the cloud refused it at {when}, which counts for approval.denied_for")
+
+
+def verify(case: Case, deps: Deps) -> None:
+    """Read a planned exchange's token with a full reader, and check its signature where `node.jwks` says with what.
+
+    Raises:
+        PullpassError: the token is not what it seemed.
+    """
+    token = case.request.token
+    if case.subject is not None and token is not None:
+        audience = plans.section(case.target, case.config).audience
+        now_s = deps.clock.now_s()
+        check = exchange.load_verifier()
+        check(token, case.subject, audience, case.config.node.jwks, now_s)
+        plans.check_token(case.plan, token, now_s)
+
+
+def serve(found: Found, what: Stored) -> None:
+    """Hand out what is stored; a repository that its approval does not list yet is added first.
+
+    Args:
+        found: of this run; `handed` is filled.
+        what: that serves, or outlives.
+
+    Raises:
+        PullpassError: `state-unwritable`: it can't be added.
+    """
+    case, approval, event = found.case, what.approval, "served"
+    assert approval is not None and what.credential is not None  # noqa: S101, PT018 - it serves
+    if not lists(what, case.target):
+        approval, event = history.with_repository(approval, asked(case), found.now_s), "issued"
+        approvals.save(approvals.directory(case.config.paths.state), approval)
+    if what.outlives:
+        _hand(found, approval, what.credential, "outage", "outage")
+    else:
+        _hand(found, approval, what.credential, event, "cache")
+
+
+def lists(what: Stored, target: Target) -> bool:
+    """Whether the approval lists this image's repository."""
+    return what.approval is not None and target.image in what.approval.repositories
+
+
+def asked(case: Case) -> history.Asked:
+    """What an approval of this case is about."""
+    token = case.request.token if case.subject else None
+    return history.Asked(
+        case.config.node.cluster, case.subject, token, case.plan, case.target.image, case.decision.grant
+    )
+
+
+def _hand(found: Found, approval: Approval, credential: Credential, event: str, source: str) -> None:
+    times = found.case.config.approval
+    ends_s, most_s = approval.expires_s, times.recheck_s
+    if source == "outage":
+        ends_s, most_s = approval.registry_expires_s, min(times.recheck_s, OUTAGE_CACHE_S)
+    cache_s = max(0, int(min(most_s, ends_s - times.margin_s - found.now_s)))
+    found.handed = Handed(credential, approval, event, source, cache_s)
+
+
+class _Renewal:
+    """One passage through the intent of a key."""
+
+    def __init__(self, found: Found, deps: Deps) -> None:
+        self.found, self.deps, self.case = found, deps, found.case
+        self.approval: Approval | None = None  # as it is on disk, as far as this run knows
+        self.times = self.case.config.approval
+        self.place = approvals.directory(self.case.config.paths.state)
+        self.runtime = self.case.config.paths.runtime
+
+    def run(self, deadline: Deadline) -> None:
+        first, entered_s = self.found.stored, self.found.now_s
+        assert first is not None  # noqa: S101 - `pipeline` looked it up
+        # A renewal that is merely due waits for nobody. Others wait for half of the time and then go on by themselves:
+        # a holder that hangs may cost a second exchange, never the run.
+        waits = not (first.serves and lists(first, self.case.target))
+        intent = self.enter(deadline.remaining_s() / 2 if waits else 0.0)
+        if intent is None and not waits:
+            serve(self.found, first)
+            return
+        try:
+            self.settle(deadline, entered_s)
+        finally:
+            if intent is not None:
+                self.leave(intent)
+
+    def enter(self, wait_s: float) -> Intent | None:
+        try:
+            intent = intents.enter(self.runtime, self.case.plan.key, self.deps.clock, wait_s)
+        except PullpassError as error:
+            self.warn("intent-unwritable", error.what)
+            return None
+        except OSError as error:
+            self.warn("intent-unwritable", f"{self.runtime}/{intents.NAME}: {error.strerror}")
+            return None
+        if intent is not None and intent.leftover:
+            what = "a run for this credential ended without finishing its exchange"
+            self.found.aside("recovered", "intent-leftover", what)
+            self.tidy()
+        return intent
+
+    def tidy(self) -> None:
+        for place in (self.place, f"{self.runtime}/{disk.NAME}"):
+            try:
+                files.remove_leftovers(place, self.deps.clock.now_s() - LEFTOVER_AGE_S)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.warn("leftover", f"{place}: {error.strerror}")
+
+    def leave(self, intent: Intent) -> None:
+        try:
+            intents.leave(intent)
+        except OSError as error:
+            self.warn("intent-unwritable", f"{intent.path} can't be removed: {error.strerror}")
+
+    def settle(self, deadline: Deadline, entered_s: float) -> None:
+        """Do what is due, after everything was read again."""
+        before = self.look_again()
+        for damage in before.warnings:
+            self.warn(damage.code, damage.message)
+        now_s = self.found.now_s
+        check_denial(before, entered_s, now_s)
+        if before.serves and not stored.renewal_due(before, self.case.plan, self.case.subject, now_s):
+            serve(self.found, before)
+            return
+        tried_s = before.approval.unreachable_at_s if before.approval else None
+        if before.outlives and tried_s is not None and entered_s <= tried_s <= now_s:
+            serve(self.found, before)  # whoever held the intent while this run waited has just tried
+            return
+        usable = before.serves or before.outlives
+        limit = Deadline(self.deps.clock, min(TRY_S, deadline.remaining_s())) if usable else deadline
+        try:
+            self.exchange(limit)
+        except PullpassError as error:
+            self.fall_back(before, error)
+
+    def look_again(self) -> Stored:
+        """Read clock, orders, approval and cache."""
+        self.found.now_s = self.deps.clock.now_s()
+        read_orders(self.found, self.case.config, self.case.target, self.case.decision)
+        self.found.stored = stored.look_up(self.case.config, self.case.plan, self.found.required, self.found.now_s)
+        self.approval = self.found.stored.approval
+        return self.found.stored
+
+    def exchange(self, deadline: Deadline) -> None:
+        """Exchange until the result stands under every order that there is then."""
+        for _ in range(EXCHANGES):
+            rotated = self.approval is not None and bool(self.approval.credential_hash)
+            under = orders.revalidate_ids(self.found.orders)
+            when = history.Validation(self.deps.clock.now_s(), self.times.max_age_s, under)
+            verify(self.case, self.deps)
+            credential = self.send(deadline)
+            approval = history.validated(self.approval, asked(self.case), credential, when)
+            approvals.save(self.place, approval)
+            self.approval = approval
+            self.keep(approval, credential)
+            self.found.now_s = self.deps.clock.now_s()
+            read_orders(self.found, self.case.config, self.case.target, self.case.decision)
+            standing = approvals.judge(approval, self.found.now_s, self.found.required, self.times)
+            if standing != approvals.VOIDED:
+                _hand(self.found, approval, credential, "rotated" if rotated else "issued", "exchange")
+                return
+        raise PullpassError("order-storm", f"an order arrived during each of {EXCHANGES} exchanges")
+
+    def send(self, deadline: Deadline) -> Credential:
+        exchanger = self.deps.load(self.case.plan.kind)
+        self.found.asked_cloud = True
+        credential = exchanger(self.case.plan, self.case.request.token, deadline, self.deps.clock)
+        request.check_echo(credential, self.case.request.token)
+        left_s, least_s = credential.life_ends_s - self.deps.clock.now_s(), self.times.min_life_s
+        if left_s < least_s:
+            raise PullpassError(
+                "credential-too-short",
+                f"the cloud's fresh credential ends in {left_s:.0f}s, and approval.min_life is {least_s:g}s",
+            )
+        return credential
+
+    def keep(self, approval: Approval, credential: Credential) -> None:
+        """Put a credential into the cache; where that fails, the next request exchanges again."""
+        try:
+            disk.directory(self.runtime)
+            disk.put(self.runtime, approval.key, approval.last_validated_s, credential)
+        except disk.DamagedError as error:
+            self.warn("cache-unusable", f"{self.runtime}/{disk.NAME}/{approval.key} {error.what}")
+        except PullpassError as error:
+            self.warn("cache-unusable", error.what)
+        except OSError as error:
+            self.warn("cache-unusable", f"{self.runtime}/{disk.NAME}: {error.strerror}")
+
+    def fall_back(self, before: Stored, error: PullpassError) -> None:
+        """After an exchange that failed: the cloud's no is kept, and otherwise what there was may count."""
+        if error.upstream == DENIED:
+            self.deny(error)
+            raise error
+        unreachable = error.status == UNREACHABLE
+        if not before.serves and not (before.outlives and unreachable):
+            raise error
+        self.found.aside("exchange-failed", error.code, error.what)
+        now = self.look_again()
+        if not now.serves and not (now.outlives and unreachable):
+            raise error  # an order came, or the last of its life has passed
+        if unreachable and now.approval is not None:
+            tried = history.unreachable(now.approval, self.found.now_s)
+            now = now._replace(approval=tried)
+            try:
+                approvals.save(self.place, tried, sync=False)
+            except PullpassError as failure:
+                self.warn(failure.code, failure.what)
+        serve(self.found, now)
+
+    def deny(self, error: PullpassError) -> None:
+        try:
+            disk.drop(self.runtime, self.case.plan.key)
+        except OSError as failure:
+            self.warn("cache-unusable", f"{self.case.plan.key} can't be removed: {failure.strerror}")
+        denied = history.denied(self.approval, asked(self.case), self.deps.clock.now_s(), error.code)
+        try:
+            approvals.save(self.place, denied)
+        except PullpassError as failure:
+            self.warn(failure.code, f"the denial is not remembered: {failure.what}")
+
+    def warn(self, code: str, message: str) -> None:
+        self.found.aside("warning", code, message)
