@@ -85,11 +85,10 @@ def decode(document: object, *, remote: bool = False) -> Order:
     Raises:
         ValueError: says what is wrong, escaped.
     """
-    members = _object(document, "it", _KNOWN)
+    members = _members(document, KIND, _KNOWN)
     for name in _NEEDED:
         if name not in members:
             raise ValueError(f"{name} is missing")
-    _check_kind(members, KIND)
     order_id = members["id"]
     if not isinstance(order_id, str) or not is_id(order_id):
         raise ValueError(
@@ -125,8 +124,7 @@ def decode_list(document: object) -> tuple[Order, ...]:
     Raises:
         ValueError: says what is wrong, escaped.
     """
-    members = _object(document, "it", frozenset(("apiVersion", "kind", "items")))
-    _check_kind(members, LIST_KIND)
+    members = _members(document, LIST_KIND, frozenset(("apiVersion", "kind", "items")))
     items = members.get("items")
     if isinstance(items, list):
         return check_unique(tuple(_item(number, item) for number, item in enumerate(items, 1)))
@@ -215,7 +213,8 @@ _SELECTOR = {
 
 
 def _selector(document: object) -> tuple[str, str, str]:
-    members = _object(document, "selector", frozenset(("all", *_SELECTOR)))
+    members = _object(document, "selector")
+    _check_known(members, "selector", frozenset(("all", *_SELECTOR)))
     if "all" in members:
         if members != {"all": True} or members["all"] is not True:
             raise ValueError('selector has "all", which must be true and stand alone')
@@ -243,19 +242,26 @@ def _check_segments(segments: list[str], characters: frozenset[str], words: str)
             raise ValueError(f"it has other characters than {words}")
 
 
-def _object(document: object, what: str, known: frozenset[str]) -> dict[str, object]:
+def _members(document: object, kind: str, known: frozenset[str]) -> dict[str, object]:
+    """The members of a document of this kind, none of them unknown."""
+    members = _object(document, "it")
+    for name, expected in (("apiVersion", API_VERSION), ("kind", kind)):  # first: another version has other keys
+        if members.get(name) != expected:
+            raise ValueError(f"{name} is {strict.shown(members, name)}, expected {expected}")
+    _check_known(members, "it", known)
+    return members
+
+
+def _object(document: object, what: str) -> dict[str, object]:
     if isinstance(document, dict):
-        for name in document:
-            if name not in known:
-                raise ValueError(f'{what} has the unknown key "{outside(name, 64)}"')
         return document
     raise ValueError(f"{what} is {strict.describe(document)}, expected an object")
 
 
-def _check_kind(members: dict[str, object], kind: str) -> None:
-    for name, expected in (("apiVersion", API_VERSION), ("kind", kind)):
-        if members.get(name) != expected:
-            raise ValueError(f"{name} is {strict.shown(members, name)}, expected {expected}")
+def _check_known(members: dict[str, object], what: str, known: frozenset[str]) -> None:
+    for name in members:
+        if name not in known:
+            raise ValueError(f'{what} has the unknown key "{outside(name, 64)}"')
 
 
 def _moment(members: dict[str, object], name: str) -> float:

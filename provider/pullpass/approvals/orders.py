@@ -53,6 +53,7 @@ __all__ = [
     "matches",
     "read",
     "read_local",
+    "read_named",
     "read_remote",
     "remote_path",
     "revalidate_ids",
@@ -108,8 +109,19 @@ def read(state: str) -> tuple[Order, ...]:
             to the caller alone; or an id that is both local and remote.
     """
     names = local_names(state)
-    if names is None:
-        return ()
+    return () if names is None else read_named(state, names)
+
+
+def read_named(state: str, names: Iterable[str]) -> tuple[Order, ...]:
+    """The remote orders, and the local ones in files of these names.
+
+    Args:
+        state: the state directory.
+        names: as `local_names` gives them; a file that was removed since is an order that was lifted.
+
+    Raises:
+        PullpassError: `order-unreadable`.
+    """
     found = read_remote(state) or ()
     remote = {order.id for order in found}
     for name in names:
