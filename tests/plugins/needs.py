@@ -47,6 +47,7 @@ def has_mount_namespaces() -> bool:
 
 NEEDS = {
     "skopeo": Need(has("skopeo"), "apt-get install skopeo"),
+    "strace": Need(has("strace"), "apt-get install strace"),
     "root": Need(lambda: os.geteuid() == 0, "sudo bash scripts/test"),
     "mount namespaces": Need(has_mount_namespaces, "sudo bash scripts/test, not inside a container"),
 }

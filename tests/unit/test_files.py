@@ -170,12 +170,13 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
 # --- atomic writes
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_file_is_replaced_as_a_whole(sync: bool, tmp_path: Path) -> None:
     """The old file's mode and content are gone, and nothing else is in the directory."""
     path = tmp_path / "file"
     path.write_bytes(b"old, and longer than the new")
     path.chmod(0o666)
-    files.write_atomic(str(path), b"new")
+    files.write_atomic(str(path), b"new", sync=sync)
     assert path.read_bytes() == b"new"
     assert mode(path) == 0o600
     assert list(tmp_path.iterdir()) == [path]
