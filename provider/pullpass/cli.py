@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from pullpass import __version__, exec_client
@@ -26,6 +27,9 @@ CONFIG_VARIABLE = "PULLPASS_CONFIG"
 COMMANDS = {
     "get-credentials": ("pullpass.commands.get_credentials", "answer a kubelet request: stdin to stdout"),
     "explain": ("pullpass.commands.explain", "what would be answered to a request, and why; no network"),
+    "revalidate": ("pullpass.commands.revalidate", "have approvals validated again"),
+    "block": ("pullpass.commands.block", "refuse what an order selects"),
+    "orders": ("pullpass.commands.orders", "list and lift orders, take over a fleet's"),
     "install": ("pullpass.commands.install", "write the launchers that the kubelet runs"),
 }
 TAKES_A_REQUEST = ("get-credentials", "explain")
@@ -128,22 +132,29 @@ def _run(arguments: argparse.Namespace) -> int:
         raise PullpassError("stdout-closed", "stdout is closed")
     output: Output = arguments.run(arguments)
     if arguments.json:
-        _print(_json(output.document))
+        _print(chain(_json(output.document), ["\n"]))
     else:
         _print([output.text] if isinstance(output.text, str) else output.text)
     return output.status
 
 
-def _json(document: Any) -> Iterator[str]:
-    """A document as text; of an iterator an array, item by item."""
-    if not hasattr(document, "__next__"):
-        yield json.dumps(document, indent=2) + "\n"
+def _json(document: Any, indent: str = "") -> Iterator[str]:
+    """A document as text; of an iterator, also among its members, an array, item by item."""
+    inner = f"{indent}  "
+    members: Iterable[tuple[str, Any]]
+    if hasattr(document, "__next__"):
+        brackets, members = "[]", (("", item) for item in document)
+    elif isinstance(document, dict) and any(hasattr(value, "__next__") for value in document.values()):
+        brackets, members = "{}", ((f"{json.dumps(name)}: ", value) for name, value in document.items())
+    else:
+        yield json.dumps(document, indent=2).replace("\n", f"\n{indent}")
         return
-    before = "["
-    for item in document:
-        yield f"{before}\n  " + json.dumps(item, indent=2).replace("\n", "\n  ")
+    before = brackets[0]
+    for name, value in members:
+        yield f"{before}\n{inner}{name}"
+        yield from _json(value, inner)
         before = ","
-    yield "[]\n" if before == "[" else "\n]\n"
+    yield brackets if before == brackets[0] else f"\n{indent}{brackets[1]}"
 
 
 def _print(pieces: Iterable[str]) -> None:

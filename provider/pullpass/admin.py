@@ -1,0 +1,304 @@
+"""What orders mean for this node: the approvals that one hits, by when it bites, and what it can't close.
+
+Rules:
+
+* By when: the kubelet keeps an answer for at most `approval.recheck`, then it asks again and is answered under the
+  order. So an order bites `recheck` after it is in force, at the latest, at whatever starts a container from then on.
+* An approval is hit when one of its repositories is selected and its password still lives. A `revalidate` does not hit
+  what was validated under it already.
+* Approvals are read one by one and never held together: there may be 100,000.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pullpass import approvals, trail
+from pullpass.approvals import order_form, order_store, orders
+from pullpass.approvals.order_changes import Desk
+from pullpass.errors import escape
+from pullpass.store import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pullpass.approvals import Approval
+    from pullpass.approvals.orders import Order
+    from pullpass.clock import Clock
+    from pullpass.config import Config
+
+TRAIL_WAIT_S = 10.0  # a person waits longer than a pull
+SHOWN = 20  # rows of a table; `--json` has all
+PROGRESS_EVERY = 10_000
+
+# What no order can do, whatever it says. The last word on each is the kubelet's or the registry's.
+OPEN = (
+    "a container that runs already is not stopped",
+    (
+        "an image that is open to the whole node (preloaded, once pulled without a service account, or its kubelet "
+        "record is gone) starts without anybody being asked; so does every image where the kubelet verifies no records"
+    ),
+    (
+        "an image pull secret, the node's docker configuration or another credential provider for the same image is "
+        "asked as well, and its answer counts"
+    ),
+    "a password that was handed out works at the registry until it ends, for whoever has it",
+)
+STILL_ALLOWED = "whom policy and cloud still allow is given a new credential: only a block, or the cloud, refuses"
+
+
+def desk(config: Config, clock: Clock, by: str) -> Desk:
+    """Where this node's orders are changed.
+
+    Args:
+        config: the operator's configuration.
+        clock: the run's clock.
+        by: who changes them.
+    """
+    state, keep_s = config.paths.state, config.audit.keep_s
+
+    def write(lines: list[dict[str, object]]) -> None:
+        trail.append(state, lines, clock, wait_s=TRAIL_WAIT_S, sync=True, keep_s=keep_s)
+
+    return Desk(state, config.node.cluster, by, clock, write)
+
+
+def operator(sudo_user: str | None) -> str:
+    """Who runs this command.
+
+    Args:
+        sudo_user: the variable that `sudo` sets, where it has. It is a name for the record and opens nothing.
+    """
+    if sudo_user:
+        return sudo_user[: order_form.BY_MAX_CHARS]
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
+
+
+class Image(NamedTuple):
+    """One image that an order hits.
+
+    Attributes:
+        approvals: how many.
+        passwords_end_s: when the last of their passwords ends, seconds since the epoch.
+    """
+
+    approvals: int
+    passwords_end_s: float
+
+
+class Hits:
+    """The approvals that an order hits, found while they are iterated over.
+
+    Attributes:
+        order: the order.
+        bites_by_s: when it bites everywhere, seconds since the epoch.
+        approvals: how many were hit so far.
+        over: how many more are selected, whose password has ended already.
+        unreadable: how many files were no approvals; the next request for each makes a new one.
+        images: what was hit so far.
+    """
+
+    def __init__(
+        self, state: str, order: Order, recheck_s: float, now_s: float, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Prepare to look.
+
+        Args:
+            state: the state directory.
+            order: the order.
+            recheck_s: `approval.recheck`.
+            now_s: the time, seconds since the epoch.
+            progress: is told now and then how many approvals were read.
+        """
+        self.order = order
+        self.bites_by_s = max(now_s, now_s if order.not_before_s is None else order.not_before_s) + recheck_s
+        self.approvals = self.over = self.unreadable = 0
+        self.images: dict[str, Image] = {}
+        self._state, self._now_s, self._progress = state, now_s, progress
+
+    def __iter__(self) -> Iterator[tuple[Approval, tuple[str, ...]]]:
+        """Each approval that is hit, and which of its images; counting as it goes.
+
+        Raises:
+            PullpassError: `state-path`.
+            OSError: the approvals can't be listed.
+        """
+        for number, (_, found) in enumerate(approvals.scan(self._state), 1):
+            if self._progress and not number % PROGRESS_EVERY:
+                self._progress(number)
+            if isinstance(found, approvals.UnreadableError):
+                self.unreadable += 1
+                continue
+            images = selected(self.order, found)
+            if images and found.registry_expires_s <= self._now_s:
+                self.over += 1
+            elif images:
+                self._count(found, images)
+                yield found, images
+
+    def _count(self, approval: Approval, images: Iterable[str]) -> None:
+        self.approvals += 1
+        for image in images:
+            before = self.images.get(image, Image(0, 0.0))
+            self.images[image] = Image(before.approvals + 1, max(before.passwords_end_s, approval.registry_expires_s))
+
+    def ends_too_soon(self) -> bool:
+        """Whether the order is over before it bites everywhere."""
+        return self.order.expires_s is not None and self.order.expires_s < self.bites_by_s
+
+
+def selected(order: Order, approval: Approval) -> tuple[str, ...]:
+    """The images of an approval that an order is about; none when the approval was validated under it."""
+    if order.action == orders.REVALIDATE and order.id in approval.validated_under:
+        return ()
+    who = (approval.namespace, approval.service_account)
+    return tuple(image for image in approval.repositories if orders.matches(order, *who, image, approval.identity))
+
+
+# --- for `--json`
+
+
+def document(order: Order, *, new: bool, hits: Hits) -> dict[str, Any]:
+    """What giving an order has come to. The arrays are iterators, to be read in their order.
+
+    Args:
+        order: as it is stored.
+        new: whether it was not there before.
+        hits: of the order, not iterated over.
+    """
+    return {
+        "order": order_form.encode(order),
+        "created": new,
+        "bitesBy": moments.text(hits.bites_by_s),
+        "endsTooSoon": hits.ends_too_soon(),
+        "approvals": (_hit(approval, images) for approval, images in hits),
+        "images": (
+            {"image": image, "approvals": found.approvals, "passwordsEnd": moments.text(found.passwords_end_s)}
+            for image, found in _once(hits.images)
+        ),
+        "staysOpen": _open(order),
+    }
+
+
+def _once(images: dict[str, Image]) -> Iterator[tuple[str, Image]]:
+    """The images, looked at only when they are asked for: after the approvals."""
+    yield from sorted(images.items())
+
+
+def _hit(approval: Approval, images: Iterable[str]) -> dict[str, Any]:
+    account = {"namespace": approval.namespace, "name": approval.service_account, "uid": approval.uid}
+    return {
+        "id": approval.key,
+        "state": approval.state,
+        "serviceAccount": account if approval.namespace else None,
+        "identity": approval.identity,
+        "images": list(images),
+        "lastValidated": moments.text(approval.last_validated_s),
+        "registryExpires": moments.text(approval.registry_expires_s),
+    }
+
+
+def _open(order: Order) -> list[str]:
+    return [*OPEN, *([STILL_ALLOWED] if order.action == orders.REVALIDATE else [])]
+
+
+# --- for people
+
+
+def text(order: Order, *, new: bool, hits: Hits, now_s: float) -> Iterator[str]:
+    """The same for people, as it is found.
+
+    Args:
+        order: as it is stored.
+        new: whether it was not there before.
+        hits: of the order, not iterated over.
+        now_s: the time, seconds since the epoch.
+    """
+    was = "" if new else " already, unchanged"
+    yield _lines([f"order {order.id} is {order_store.state_of(order, now_s)}{was}", *_told(order), ""])
+    rows: list[tuple[str, ...]] = []
+    for approval, images in hits:
+        if len(rows) < SHOWN:
+            rows.append(_row(approval, images))
+    if rows:
+        yield columns([("SERVICE ACCOUNT", "IDENTITY", "IMAGES", "VALIDATED", "PASSWORD ENDS"), *rows])
+    yield _lines(_counted(hits))
+    if hits.images:
+        yield columns([("IMAGE", "APPROVALS", "BITES BY", "PASSWORDS END"), *_image_rows(hits)])
+        yield _more(len(hits.images), "images")
+    yield _lines(
+        ["", f"It bites by {short(hits.bites_by_s)} at the latest: until then the kubelet may hold an answer."]
+    )
+    if hits.ends_too_soon():
+        yield _lines(["It expires before that: what the kubelet holds may outlive it, and never meet it."])
+    yield _lines(["What it does not close:", *(f"  - {what}" for what in _open(order))])
+
+
+def _told(order: Order) -> Iterator[str]:
+    yield f"  action   {order.action}"
+    yield f"  selects  {selector_text(order)}"
+    if order.not_before_s is not None:
+        yield f"  from     {moments.text(order.not_before_s)}"
+    if order.expires_s is not None:
+        yield f"  until    {moments.text(order.expires_s)}"
+    yield f"  reason   {order.reason}"
+    yield f"  by       {order.by}, {moments.text(order.created_s)}"
+
+
+def selector_text(order: Order) -> str:
+    """What an order selects, in words."""
+    globs = (("image", order.image), ("service account", order.service_account), ("identity", order.identity))
+    return " and ".join(f"{name} {glob}" for name, glob in globs if glob) or "everything"
+
+
+def _row(approval: Approval, images: tuple[str, ...]) -> tuple[str, ...]:
+    account = f"{approval.namespace}/{approval.service_account}" if approval.namespace else "(no token)"
+    more = f" +{len(images) - 1}" if len(images) > 1 else ""
+    times = (approval.last_validated_s, approval.registry_expires_s)
+    return (account, approval.identity, images[0] + more, *map(short, times))
+
+
+def _counted(hits: Hits) -> Iterator[str]:
+    if hits.approvals > SHOWN:
+        yield f"... and {hits.approvals - SHOWN} more (--json has all)"
+    yield f"It hits {number_of(hits.approvals, 'stored approval')}" + (
+        f"; {number_of(hits.over, 'more')} it selects, whose password has ended already" if hits.over else ""
+    )
+    if hits.unreadable:
+        yield f"{number_of(hits.unreadable, 'file')} in the store can't be read, and count for nothing"
+
+
+def _image_rows(hits: Hits) -> Iterator[tuple[str, ...]]:
+    most_first = sorted(hits.images.items(), key=lambda item: (-item[1].approvals, item[0]))
+    for image, found in most_first[:SHOWN]:
+        yield image, str(found.approvals), short(hits.bites_by_s), short(found.passwords_end_s)
+
+
+def _more(count: int, what: str) -> str:
+    return _lines([f"... and {count - SHOWN} more {what} (--json has all)"]) if count > SHOWN else ""
+
+
+def number_of(count: int, what: str) -> str:
+    """A count and its noun."""
+    return f"{count} {what}" if count == 1 or what == "more" else f"{count} {what}s"
+
+
+def short(moment_s: float) -> str:
+    """A moment to the second: `2026-11-24T16:00:00Z`."""
+    return f"{moments.text(moment_s)[:19]}Z"
+
+
+def columns(rows: Iterable[tuple[str, ...]]) -> str:
+    """A table: cells escaped, columns parted by two blanks."""
+    cells = [[escape(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in cells)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(escape(line) + "\n" for line in lines)

@@ -1,0 +1,104 @@
+"""`pullpass orders`: those of this node, lifted, and taken over from a fleet's set."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pullpass import admin, config
+from pullpass.approvals import order_form, order_store, order_sync, orders
+from pullpass.clock import SystemClock
+from pullpass.commands import Output, Subcommand, giving
+from pullpass.errors import ANSWERED, escape
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pullpass.approvals.order_store import Listed
+
+DESCRIPTION = """The orders that requests on this node are held to. They are given by `pullpass revalidate` and
+`pullpass block`, or come for a whole fleet by `pullpass orders sync`."""
+EXAMPLE = "  pullpass orders list"
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none of its own."""
+
+
+def _lift_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", metavar="ID", nargs="+", help="an order, or the name of a file that can't be read")
+    giving.add_by(parser)
+
+
+def _sync_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        metavar="DIR",
+        dest="source",
+        required=True,
+        help="a mounted ConfigMap, or a directory of *.json files",
+    )
+    giving.add_by(parser)
+
+
+def _list(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    found = order_store.listing(settings.paths.state, SystemClock().now_s())
+    place = orders.directory(settings.paths.state)
+    rows = [("ID", "ACTION", "STATE", "FROM", "SELECTS", "EXPIRES", "BY", "REASON"), *map(_row, found)]
+    text = admin.columns(rows) if found else "no orders\n"
+    return Output(ANSWERED, (_document(listed, place) for listed in found), text)
+
+
+def _row(listed: Listed) -> tuple[str, ...]:
+    order = listed.order
+    if order is None:
+        return listed.name, "", "UNREADABLE", "", "stops every request", "", "", listed.problem
+    expires = "never" if order.expires_s is None else admin.short(order.expires_s)
+    starts = listed.state
+    if listed.state == order_store.SCHEDULED and order.not_before_s is not None:
+        starts = f"{listed.state} {admin.short(order.not_before_s)}"
+    source = "remote" if order.remote else "local"
+    return order.id, order.action, starts, source, admin.selector_text(order), expires, order.by, order.reason
+
+
+def _document(listed: Listed, place: str) -> dict[str, Any]:
+    """The stored document, and where it stands."""
+    status = {"state": listed.state, "file": os.path.join(place, listed.name)}
+    if listed.order is None:
+        return {"status": {**status, "problem": listed.problem}}
+    return {**order_form.encode(listed.order), "status": {**status, "remote": listed.order.remote}}
+
+
+def _lift(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    names = order_store.lift(admin.desk(settings, SystemClock(), giving.who(arguments)), arguments.ids)
+    return Output(ANSWERED, {"lifted": list(names)}, "".join(f"lifted {escape(name)}\n" for name in names))
+
+
+def _sync(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    desk = admin.desk(settings, SystemClock(), giving.who(arguments))
+    done = order_sync.sync(desk, os.path.abspath(arguments.source))
+    lines = [f"{word} {name}\n" for word, names in done._asdict().items() if word != "kept" for name in names]
+    lines.append(f"{admin.number_of(len(done.kept), 'order')} unchanged\n")
+    return Output(ANSWERED, done._asdict(), "".join(lines))
+
+
+SUBCOMMANDS = {
+    "list": Subcommand(
+        "the orders of this node, in force or not, and files that are none",
+        "  pullpass orders list --json | jq '.[] | select(.status.state == \"in force\") | .id'",
+        _no_arguments,
+        _list,
+    ),
+    "lift": Subcommand(
+        "remove local orders: all that are named, or none", "  pullpass orders lift incident-17", _lift_arguments, _lift
+    ),
+    "sync": Subcommand(
+        "take over the set of orders in a directory, all or nothing",
+        "  pullpass orders sync --from /etc/pullpass/orders",
+        _sync_arguments,
+        _sync,
+    ),
+}
