@@ -51,6 +51,25 @@ def enter(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
         OSError: the lock can't be made: the directory is not writable, or something else stands there.
         PullpassError: `state-path` when somebody else could change the directory.
     """
+    intent = hold(runtime, key, clock, wait_s)
+    if intent is None:
+        return None
+    try:
+        document = {"apiVersion": "pullpass/v1", "kind": "PullIntent", "id": key, "pid": os.getpid()}
+        document["began"] = moments.text(clock.now_s())
+        os.ftruncate(intent.descriptor, 0)
+        os.pwrite(intent.descriptor, to_json(document).encode("ascii") + b"\n", 0)
+    except BaseException:
+        os.close(intent.descriptor)
+        raise
+    return intent
+
+
+def hold(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
+    """Get the lock of a key without writing anything down: for work on a key that is no exchange.
+
+    Args, what is returned and raised: as `enter`. Who is killed while holding it leaves no trace of an exchange.
+    """
     place = os.path.join(runtime, NAME)
     files.private_directory(place)
     path = f"{place}/{key}"
@@ -58,15 +77,10 @@ def enter(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
     if descriptor is None:
         return None
     try:
-        leftover = os.fstat(descriptor).st_size > 0
-        document = {"apiVersion": "pullpass/v1", "kind": "PullIntent", "id": key, "pid": os.getpid()}
-        document["began"] = moments.text(clock.now_s())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, to_json(document).encode("ascii") + b"\n", 0)
+        return Intent(path, descriptor, os.fstat(descriptor).st_size > 0)
     except BaseException:
         os.close(descriptor)
         raise
-    return Intent(path, descriptor, leftover)
 
 
 def leave(intent: Intent) -> None:

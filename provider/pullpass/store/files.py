@@ -116,11 +116,12 @@ def _check_ancestors(path: str) -> None:
         raise PullpassError("state-path", fault)
 
 
-def private_directory(path: str) -> None:
+def private_directory(path: str, *, make: bool = True) -> None:
     """Make sure that `path` is a directory of the caller's own, and make it (0700, with parents) when it is absent.
 
     Args:
         path: absolute, in its normal form. (`lstat` would follow a symbolic link that has a slash behind it.)
+        make: False for who only looks: an absent one stays absent, and nothing can be found below it.
 
     Raises:
         PullpassError: `state-path` when it, or one above it, is open to others, a symbolic link or no directory.
@@ -131,6 +132,8 @@ def private_directory(path: str) -> None:
     try:
         status = os.lstat(path)
     except FileNotFoundError:
+        if not make:
+            return
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             private_directory(parent)
