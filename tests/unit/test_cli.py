@@ -17,6 +17,10 @@ from factories import make_request
 from pullpass import __version__, cli
 
 COMMANDS = sorted(cli.COMMANDS)
+GROUPS = {name: getattr(cli.load(name), "SUBCOMMANDS", None) for name in COMMANDS}
+LEAVES = [
+    words for name, group in GROUPS.items() for words in ([f"{name} {word}" for word in group] if group else [name])
+]
 
 
 def run(*words: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -36,15 +40,26 @@ def test_every_row_of_the_table_loads() -> None:
     """A command's module exists and has what the command line uses."""
     for module, summary in cli.COMMANDS.values():
         loaded = importlib.import_module(module)
-        assert callable(loaded.run)
-        assert callable(loaded.add_arguments)
+        for leaf in getattr(loaded, "SUBCOMMANDS", {"": loaded}).values():
+            assert callable(leaf.run)
+            assert callable(leaf.add_arguments)
         assert summary
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name, group in GROUPS.items() if group])
+def test_help_of_a_group_lists_its_commands(command: str) -> None:
+    """One line each, and an example."""
+    text = run(command, "--help").stdout.decode()
+    for word in GROUPS[command] or ():
+        assert re.search(rf"^    {word}\s", text, re.MULTILINE)
+    assert f"example:\n  pullpass {command} " in text
+    assert run(command).stderr.startswith(b"pullpass: usage: ")
+
+
+@pytest.mark.parametrize("command", LEAVES)
 def test_help_has_the_options_and_an_example(command: str) -> None:
     """Every command takes --config and --json, and shows how it is used."""
-    done = run(command, "--help")
+    done = run(*command.split(), "--help")
     text = done.stdout.decode()
     assert (done.returncode, done.stderr) == (0, b"")
     for word in ("--config", "--json", "example:", f"pullpass {command}"):
@@ -170,3 +185,19 @@ def test_a_missing_sdk_is_told_before_it_is_needed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.split(b":")[1]) == (2, b" extra-missing")
     assert b"pip install 'pullpass[aws]'" in done.stderr
     assert not (tmp_path / "bin").exists()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, "text", [], {}, [{"a": [1, {}]}, []], {"a": 1, "b": [], "c": [1, {"d": [2], "e": []}], "f": {"g": "\n"}}],
+    ids=repr,
+)
+def test_a_document_of_iterators_is_printed_as_one_of_arrays(document: object) -> None:
+    """Whatever comes item by item looks as if it had been there at once."""
+
+    def lazy(value: object) -> object:
+        if isinstance(value, list):
+            return map(lazy, value)
+        return {name: lazy(member) for name, member in value.items()} if isinstance(value, dict) else value
+
+    assert "".join(cli._json(lazy(document))) == json.dumps(document, indent=2)
