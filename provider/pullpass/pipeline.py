@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from pullpass import auditing, identity, policy, registry, renewal, request, run, stored, trail
 from pullpass.clock import Deadline
-from pullpass.errors import ANSWERED, PullpassError
+from pullpass.errors import ANSWERED, DENIED, PullpassError
 from pullpass.exchange import plan
 from pullpass.run import Answer, Deps, Found
 
@@ -77,9 +77,10 @@ def _respond(raw: bytes, deps: Deps, found: Found) -> int:
     try:
         _obtain(found, deps, Deadline(deps.clock, found.config.node.deadline_s, started_s))
     except PullpassError as error:
-        if not _is_public(found, error):
+        if not is_public(found, error):
             raise
-        found.aside("exchange-failed", error.code, error.what)
+        denied = error.upstream == DENIED and found.asked_cloud
+        found.aside("denied" if denied else "exchange-failed", error.code, error.what)
     return found.handed.cache_s if found.handed else min(recheck_s, PUBLIC_RETRY_S)
 
 
@@ -94,7 +95,7 @@ def _obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
         renewal.obtain(found, deps, deadline)
 
 
-def _is_public(found: Found, error: PullpassError) -> bool:
+def is_public(found: Found, error: PullpassError) -> bool:
     """Whether an error of the cloud costs only the higher limits of a known user: ECR Public's images are public.
 
     Answering without a credential is right there alone: elsewhere it would be kept by the kubelet and hide the reason.
@@ -124,7 +125,7 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
         try:
             found.plan = plan.make(found.subject, found.target, found.decision, config)
         except PullpassError as error:
-            if not _is_public(found, error):
+            if not is_public(found, error):
                 raise
             found.spared = error
     found.planned = True

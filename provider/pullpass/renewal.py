@@ -69,7 +69,7 @@ def check_denial(what: Stored, since_s: float, now_s: float) -> None:
     approval = what.approval
     if approval is None or approval.denied_at_s is None:
         return
-    if what.standing != approvals.REMEMBERED and not since_s <= approval.denied_at_s <= now_s:
+    if what.standing != approvals.REMEMBERED and not since_s < approval.denied_at_s <= now_s:
         return
     code = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
     when = moments.text(approval.denied_at_s)
@@ -176,7 +176,7 @@ class _Renewal:
         return intent
 
     def tidy(self) -> None:
-        for place in (self.place, f"{self.runtime}/{disk.NAME}"):
+        for place in (self.place, self.runtime, f"{self.runtime}/{disk.NAME}"):
             try:
                 files.remove_leftovers(place, self.deps.clock.now_s() - LEFTOVER_AGE_S)
             except FileNotFoundError:
@@ -272,10 +272,11 @@ class _Renewal:
         unreachable = error.status == UNREACHABLE
         if not before.serves and not (before.outlives and unreachable):
             raise error
-        self.found.aside("exchange-failed", error.code, error.what)
         now = self.look_again()
         if not now.serves and not (now.outlives and unreachable):
             raise error  # an order came, or the last of its life has passed
+        # What did not come from the cloud is a fault of this node: a disk, an SDK that is not installed.
+        self.found.aside("exchange-failed" if error.upstream else "warning", error.code, error.what)
         if unreachable and now.approval is not None:
             tried = history.unreachable(now.approval, self.found.now_s)
             now = now._replace(approval=tried)

@@ -43,6 +43,7 @@ __all__ = [
     "directory",
     "find",
     "judge",
+    "keys",
     "may_outlive",
     "save",
     "scan",
@@ -72,18 +73,19 @@ class UnreadableError(Exception):
         self.what = what
 
 
-def directory(state: str) -> str:
+def directory(state: str, *, make: bool = True) -> str:
     """The directory of approvals; made when it is absent.
 
     Args:
         state: `paths.state`.
+        make: False for who only looks.
 
     Raises:
         PullpassError: `state-path` when somebody else could change it, `state-unwritable` when it can't be made.
     """
     path = os.path.join(state, NAME)
     try:
-        files.private_directory(path)
+        files.private_directory(path, make=make)
     except OSError as error:
         raise _unwritable(path, error) from None
     return path
@@ -166,15 +168,42 @@ def judge(approval: Approval, now_s: float, required: Iterable[str], times: Appr
 
 
 def may_outlive(approval: Approval, now_s: float, times: ApprovalTimes) -> bool:
-    """Whether an `EXPIRED` approval may be used while the cloud can't be reached (`approval.outage`).
+    """Whether an approval whose time is over, or nearly, may be used while the cloud can't be reached.
 
-    Only its age may stand against it: the password itself must live, and it must not have been denied.
+    Only its age may stand against it: the password itself must live, and it must not have been denied. That no order
+    voids it, and that it is not dated in the future, is said by `judge`.
+
+    Args:
+        approval: the stored one, `EXPIRED`, or `LIVING` with less than `approval.min_life` left.
+        now_s: the time, seconds since the epoch.
+        times: `[approval]`; with an `outage` of 0 the answer is no.
     """
     return (
         approval.state == APPROVED
-        and approval.expires_s <= now_s < approval.expires_s + times.outage_s
+        and times.outage_s > 0
+        and now_s < approval.expires_s + times.outage_s
         and approval.registry_expires_s - now_s >= times.min_life_s
     )
+
+
+def keys(state: str) -> Iterator[str]:
+    """The names of all stored approvals without their suffix, one after the other, in no order.
+
+    Args:
+        state: `paths.state`. Without a directory there are none.
+
+    Raises:
+        PullpassError: `state-path`.
+        OSError: the directory can't be listed.
+    """
+    place = os.path.join(state, NAME)
+    if not os.path.lexists(place):
+        return
+    files.private_directory(place)
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.name.endswith(".json"):
+                yield entry.name.removesuffix(".json")
 
 
 def scan(state: str) -> Iterator[tuple[str, Approval | UnreadableError]]:
@@ -191,18 +220,11 @@ def scan(state: str) -> Iterator[tuple[str, Approval | UnreadableError]]:
         OSError: the directory can't be listed.
     """
     place = os.path.join(state, NAME)
-    if not os.path.lexists(place):
-        return
-    files.private_directory(place)
-    with os.scandir(place) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or not entry.name.endswith(".json"):
-                continue
-            key = entry.name.removesuffix(".json")
-            try:
-                found = find(place, key)
-            except UnreadableError as error:
-                yield key, error
-                continue
-            if found is not None:
-                yield key, found
+    for key in keys(state):
+        try:
+            found = find(place, key)
+        except UnreadableError as error:
+            yield key, error
+            continue
+        if found is not None:
+            yield key, found

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from pullpass.lean import NamedTuple, to_json
-from pullpass.store import moments, strict
+from pullpass.store import digest, moments, strict
 from pullpass.store.strict import DocumentError
 
 TYPE_CHECKING = False
@@ -150,10 +150,10 @@ def document(approval: Approval) -> dict[str, Any]:
         },
     }
     if approval.denied_at_s is not None:
-        written["deniedAt"] = _written(approval.denied_at_s)
+        written["deniedAt"] = moments.text(approval.denied_at_s)
         written["deniedCode"] = approval.denied_code
     if approval.unreachable_at_s is not None:
-        written["unreachableAt"] = _written(approval.unreachable_at_s)
+        written["unreachableAt"] = moments.text(approval.unreachable_at_s)
     return written
 
 
@@ -177,7 +177,7 @@ def parse(raw: bytes) -> Approval:
     account, evidence = read.part("serviceAccount"), read.part("evidence")
     cloud = read.member("cloud")
     found = Approval(
-        key=read.text("id"),
+        key=read.hash("id"),
         state=state,
         cluster=read.text("cluster"),
         issuer=read.text("issuer"),
@@ -186,7 +186,7 @@ def parse(raw: bytes) -> Approval:
         uid=account.text("uid") if account else "",
         identity=read.text("identity"),
         opens=read.text("opens"),
-        credential_hash=read.text("credentialHash"),
+        credential_hash=read.hash("credentialHash", or_none=True),
         registry_expires_s=read.moment("registryExpires") or 0.0,
         session_expires_s=read.moment("sessionExpires") or 0.0,
         first_approved_s=read.moment("firstApproved") or 0.0,
@@ -195,9 +195,9 @@ def parse(raw: bytes) -> Approval:
         validated_by=read.text("validatedBy"),
         validated_under=read.texts("validatedUnder"),
         rotations=read.count("rotations"),
-        previous_hashes=read.texts("previousHashes"),
+        previous_hashes=read.hashes("previousHashes"),
         repositories=_repositories(read.member("repositories")),
-        token_hash=evidence.text("tokenHash") if evidence else "",
+        token_hash=evidence.hash("tokenHash") if evidence else "",
         jti=evidence.text("jti") if evidence else "",
         pod=evidence.text("pod") if evidence else "",
         token_expires_s=(evidence.moment("tokenExpires") or 0.0) if evidence else 0.0,
@@ -211,8 +211,8 @@ def parse(raw: bytes) -> Approval:
     whole = found.credential_hash and found.expires_s and found.last_validated_s and found.registry_expires_s
     if state == APPROVED and not (whole and found.session_expires_s and found.first_approved_s):
         raise DocumentError("syntax", "says approved, without a credential or the moments that bound it")
-    if state == DENIED and found.denied_at_s is None:
-        raise DocumentError("syntax", "says denied, and not when")
+    if (state == DENIED) != (found.denied_at_s is not None):
+        raise DocumentError("syntax", f"says {state}, and has {strict.shown(read.members, 'deniedAt')} as deniedAt")
     return found
 
 
@@ -234,31 +234,43 @@ class _Reader:
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
             raise DocumentError("syntax", f"has {strict.describe(value)} where an object belongs")
-        self._members = value
+        self.members: dict[str, object] = value
 
     def names(self) -> list[str]:
-        return list(self._members)
+        return list(self.members)
 
     def text(self, name: str) -> str:
-        value = self._members.get(name)
+        value = self.members.get(name)
         if not isinstance(value, str):
             raise self._wrong(name, "a string")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
-        value = self._members.get(name)
+        value = self.members.get(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._wrong(name, "an array of strings")
         return tuple(value)
 
+    def hash(self, name: str, *, or_none: bool = False) -> str:
+        value = self.text(name)
+        if not digest.is_sha256(value) and not (or_none and value == ""):
+            raise self._wrong(name, "a SHA-256 in lower-case hex")
+        return value
+
+    def hashes(self, name: str) -> tuple[str, ...]:
+        values = self.texts(name)
+        if not all(digest.is_sha256(value) for value in values):
+            raise self._wrong(name, "an array of SHA-256 in lower-case hex")
+        return values
+
     def count(self, name: str) -> int:
-        value = self._members.get(name)
+        value = self.members.get(name)
         if type(value) is not int or value < 0:  # true is an int as well
             raise self._wrong(name, "a number of times")
         return value
 
     def moment(self, name: str) -> float | None:
-        value = self._members.get(name)
+        value = self.members.get(name)
         if value is None:
             return None
         try:
@@ -270,10 +282,10 @@ class _Reader:
         raise self._wrong(name, "a moment in UTC")
 
     def member(self, name: str) -> _Reader:
-        return _Reader(self._members.get(name))
+        return _Reader(self.members.get(name))
 
     def part(self, name: str) -> _Reader | None:
-        return None if self._members.get(name) is None else self.member(name)
+        return None if self.members.get(name) is None else self.member(name)
 
     def _wrong(self, name: str, expected: str) -> DocumentError:
-        return DocumentError("syntax", f"has {strict.shown(self._members, name)} as {name}, expected {expected}")
+        return DocumentError("syntax", f"has {strict.shown(self.members, name)} as {name}, expected {expected}")

@@ -58,15 +58,19 @@ class DamagedError(Exception):
         self.foreign = foreign
 
 
-def directory(runtime: str) -> str:
+def directory(runtime: str, *, make: bool = True) -> str:
     """The directory of entries; made when it is absent.
+
+    Args:
+        runtime: `paths.runtime`.
+        make: False for who only looks.
 
     Raises:
         PullpassError: `state-path` when somebody else could change it.
         OSError: it can't be made.
     """
     path = os.path.join(runtime, NAME)
-    files.private_directory(path)
+    files.private_directory(path, make=make)
     return path
 
 
@@ -182,17 +186,23 @@ def _bound(key: str, validated_s: float) -> bytes:
 
 
 def _credential(document: object) -> Credential:
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not isinstance(document["requestIds"], list):
         raise TypeError
     return Credential(
-        username=str(document["username"]),
-        secret=Secret(str(document["secret"])),
-        registry_expires_s=moments.parse(document["registryExpires"]),
-        session_expires_s=moments.parse(document["sessionExpires"]),
-        principal=str(document["principal"]),
-        access_key_id=str(document["accessKeyId"]),
-        request_ids=tuple(str(item) for item in document["requestIds"]),
+        username=_text(document["username"]),
+        secret=Secret(_text(document["secret"])),
+        registry_expires_s=moments.parse(_text(document["registryExpires"])),
+        session_expires_s=moments.parse(_text(document["sessionExpires"])),
+        principal=_text(document["principal"]),
+        access_key_id=_text(document["accessKeyId"]),
+        request_ids=tuple(_text(item) for item in document["requestIds"]),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _read_key(runtime: str) -> bytes | None:
@@ -209,8 +219,11 @@ def _make_key(runtime: str) -> bytes:
     if found is not None:
         return found
     path = f"{runtime}/{KEY_NAME}"
-    if os.path.lexists(path):  # it opens nothing any more: damaged, or somebody else's
-        new = os.urandom(KEY_BYTES)
+    if os.path.lexists(path):
+        found = _read_key(runtime)  # again: another process may have made it just now, and has written under it
+        if found is not None:
+            return found
+        new = os.urandom(KEY_BYTES)  # what is there opens nothing any more: damaged, or somebody else's
         files.write_atomic(path, new)
         return new
     own = f"{runtime}/.{KEY_NAME}.{os.getpid()}.{os.urandom(8).hex()}.tmp"

@@ -8,10 +8,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_HEX = frozenset("0123456789abcdef")
+
 
 def sha256_hex(data: bytes) -> str:
     """Lower-case hex of SHA-256."""
     return str(sha256(data).hexdigest())
+
+
+def is_sha256(text: str) -> bool:
+    """Whether this is what `sha256_hex` gives."""
+    return len(text) == 64 and _HEX.issuperset(text)
 
 
 def key(fields: Iterable[tuple[str, str]]) -> str:
