@@ -5,26 +5,43 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pullpass import exchange, pipeline, policy, renewal
+from pullpass import approvals, exchange, pipeline, policy, renewal, stored
 from pullpass.errors import ANSWERED, PullpassError, escape
+from pullpass.store import moments
 
 if TYPE_CHECKING:
+    from pullpass.approvals import Approval
     from pullpass.identity import Subject
     from pullpass.pipeline import Deps
+    from pullpass.stored import Stored
 
 # What `code` says of an answer that only the migration mode gives.
 WOULD_REFUSE = "would-refuse"
 
 
+# Where a credential would come from.
+CACHE = "cache"
+EXCHANGE = "exchange"
+
+
 class Found(pipeline.Found):
-    """What a run has found, whether its token was read in full, and whether the SDK that it would need is installed."""
+    """What a run has found, and how far it would come.
+
+    Attributes:
+        verified: its token was read in full.
+        loadable: the SDK that it would need is installed.
+        source: `CACHE` or `EXCHANGE`; None for neither.
+        setback: why a renewal would fail before anything is sent; the credential that still lives is used on.
+    """
 
     verified = False
     loadable = False
+    source: str | None = None
+    setback: PullpassError | None = None
 
 
 def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
-    """What `pipeline.serve` would do with this request, without asking the cloud.
+    """What `pipeline.serve` would do with this request, without asking the cloud or writing anything.
 
     Args:
         raw: the request.
@@ -33,28 +50,54 @@ def explain(raw: bytes, deps: Deps) -> tuple[int, dict[str, Any]]:
     Returns:
         The exit status of the verdict, and the document of `--json`: `verdict` (`issue`, `anonymous`, `refuse`),
         `code` (of a refusal; `would-refuse` for an answer that only the migration mode gives), `message`, `hint`,
-        `subject`, `target`, `grant`, `identity`, `principal` (who that is at Google), `opens`, `key`, `notes`,
-        `steps`, `calls`. What was not reached is null. It holds no secret.
+        `subject`, `target`, `grant`, `identity`, `principal` (who that is at Google), `opens`, `key`, `orders` (ids of
+        the `revalidate` orders in force that are about it), `approval` (what is stored), `source` (`cache`,
+        `exchange`), `notes`, `steps`, `calls`. What was not reached is null. It holds no secret.
     """
     found = Found()
     failure = None
     try:
         pipeline.decide(raw, deps, found)
         if found.plan is not None:
-            renewal.verify(found.case, deps)
-            found.verified = True
-            exchange.check_installed(exchange.TABLE[found.plan.kind][1])
-            found.loadable = True
+            _obtain(found, deps)
     except Exception as error:  # noqa: BLE001 - as in `pipeline.serve`
         failure = pipeline.as_failure(error)
+        if pipeline.is_public(found, failure):
+            found.spared, failure = failure, None
     document = _document(found, failure)
     return (failure.status if failure else ANSWERED), document
+
+
+def _obtain(found: Found, deps: Deps) -> None:
+    """Go the way of `renewal` as far as it leads without a network.
+
+    Raises:
+        PullpassError: it would end here.
+    """
+    case = found.case
+    found.stored = what = stored.look_up(case.config, case.plan, found.required, found.now_s, make=False)
+    renewal.check_denial(what, found.now_s, found.now_s)
+    found.source = CACHE
+    if what.serves and not stored.renewal_due(what, case.plan, case.subject, found.now_s):
+        return
+    try:
+        renewal.verify(case, deps)
+        found.verified = True
+        exchange.check_installed(exchange.TABLE[case.plan.kind][1])
+        found.loadable = True
+        found.source = EXCHANGE
+    except PullpassError as error:
+        if not what.serves:
+            found.source = None
+            raise
+        found.setback = error
 
 
 def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
     decision, plan, target = found.decision, found.plan, found.target
     code = failure.code if failure else WOULD_REFUSE if decision and decision.would_refuse else None
-    verdict = "refuse" if failure else "issue" if plan else "anonymous"
+    verdict = "refuse" if failure else "issue" if plan and not found.spared else "anonymous"
+    approval = found.stored.approval if found.stored else None
     return {
         "verdict": verdict,
         "code": code,
@@ -68,9 +111,12 @@ def _document(found: Found, failure: PullpassError | None) -> dict[str, Any]:
         "principal": getattr(plan, "principal", None) or None,
         "opens": plan.opens if plan else None,
         "key": plan.key if plan else None,
+        "orders": list(found.required) if found.orders_read else None,
+        "approval": _approval(found, approval) if approval else None,
+        "source": found.source,
         "notes": _notes(found),
         "steps": _steps(found, failure),
-        "calls": [call._asdict() for call in plan.calls] if plan and not failure else [],
+        "calls": [call._asdict() for call in plan.calls] if plan and found.source == EXCHANGE else [],
     }
 
 
@@ -79,6 +125,26 @@ def _subject(subject: Subject) -> dict[str, Any]:
     document["audiences"] = list(subject.audiences)
     document["expires"] = datetime.fromtimestamp(document.pop("expires_s"), UTC).isoformat().replace("+00:00", "Z")
     return document
+
+
+def _approval(found: Found, approval: Approval) -> dict[str, Any]:
+    """What is stored, without what only an auditor needs."""
+    return {
+        "id": approval.key,
+        "state": approval.state,
+        "standing": found.stored.standing if found.stored else "",
+        "firstApproved": _moment(approval.first_approved_s),
+        "lastValidated": _moment(approval.last_validated_s),
+        "expires": _moment(approval.expires_s),
+        "deniedAt": _moment(approval.denied_at_s),
+        "deniedCode": approval.denied_code or None,
+        "rotations": approval.rotations,
+        "credentialHash": approval.credential_hash or None,
+    }
+
+
+def _moment(moment_s: float | None) -> str | None:
+    return moments.text(moment_s) if moment_s else None
 
 
 def _notes(found: Found) -> list[str]:
@@ -97,13 +163,15 @@ def _notes(found: Found) -> list[str]:
 def _steps(found: Found, failure: PullpassError | None) -> list[dict[str, str]]:
     steps = []
     refused = False
+    stopped = failure or found.setback
+    instead = "" if failure else "; the credential that still lives is used on"
     for name, describe in STEPS:
         detail = describe(found)
         if detail:
             steps.append({"step": name, "outcome": "ok", "detail": detail})
-        elif failure and not refused:
+        elif stopped and not refused:
             refused = True
-            steps.append({"step": name, "outcome": "refused", "detail": failure.what})
+            steps.append({"step": name, "outcome": "refused", "detail": stopped.what + instead})
         else:
             steps.append({"step": name, "outcome": "not reached", "detail": ""})
     return steps
@@ -150,11 +218,54 @@ def _decision(found: Found) -> str:
     return f"grant {found.decision.grant!r} gives {found.decision.identity}"
 
 
+def _orders(found: Found) -> str:
+    if not found.orders_read:
+        return ""
+    if found.required:
+        return f"it must have been validated under {', '.join(found.required)}"
+    count = len(found.orders)
+    return f"none of the {count} in force is about it" if count else "none is in force"
+
+
 def _plan(found: Found) -> str:
     if found.plan:
         return f"opens {found.plan.opens}"
     reason = f" ({found.spared.what})" if found.spared else ""
     return f"nothing is sent: the image is answered without a credential{reason}" if found.planned else ""
+
+
+def _stored(found: Found) -> str:
+    what = found.stored
+    if what is None:
+        return ""
+    if found.spared:
+        return f"it is answered without a credential: {found.spared.what}"
+    if what.standing == approvals.REMEMBERED:
+        return ""
+    return "; ".join([*(damage.message for damage in what.warnings), _due(found, what)])
+
+
+def _due(found: Found, what: Stored) -> str:
+    """What there is, and what is to be done about it."""
+    approval = what.approval
+    if approval is None or found.config is None or found.target is None:
+        return "no approval can be used: an exchange is due"
+    until = moments.text(approval.expires_s)
+    if what.serves:
+        added = "" if renewal.lists(what, found.target) else ", and the repository is added to it"
+        due = f", and was to be renewed from {moments.text(stored.renewed_from_s(approval))}"
+        renewed = "" if found.source == CACHE and not found.setback else due
+        return f"the approval lives until {until}{renewed or ': served from the cache'}{added}"
+    if what.outlives:
+        times = found.config.approval
+        last_s = min(approval.expires_s + times.outage_s, approval.registry_expires_s - times.min_life_s)
+        how_long = f"should the cloud be out of reach, it is used until {moments.text(last_s)}"
+        return f"the approval stands until {until}: an exchange is due; {how_long}"
+    if approval.denied_at_s is not None:
+        return f"the cloud's no of {moments.text(approval.denied_at_s)} counts no more: an exchange is due"
+    if what.standing == approvals.LIVING:
+        return f"the approval lives until {until}, and the cache has no credential for it: an exchange is due"
+    return f"the approval, which was to stand until {until}, is {what.standing}: an exchange is due"
 
 
 def _verified(found: Found) -> str:
@@ -178,7 +289,9 @@ STEPS = (
     ("identity.read", _identity),
     ("registry.match", _target),
     ("policy.decide", _decision),
+    ("orders", _orders),
     ("plan.make", _plan),
+    ("stored", _stored),
     ("token.verify", _verified),
     ("exchange.load", _loadable),
 )
@@ -190,7 +303,7 @@ def text(document: dict[str, Any]) -> str:
     for step in document["steps"]:
         mark = {"ok": "+", "refused": "!", "not reached": "-"}[step["outcome"]]
         lines.append(f"{mark} {step['step']:<15} {step['detail'] or step['outcome']}")
-    found = [name for name in ("grant", "identity", "principal", "opens", "key") if document[name]]
+    found = [name for name in ("grant", "identity", "principal", "opens", "key", "source") if document[name]]
     lines += [f"  {name:<15} {document[name]}" for name in found]
     for call in document["calls"]:
         lines.append(f"  would send      {call['action']} to {call['url']}: {call['summary']}")

@@ -103,6 +103,7 @@ class Found:
         self.planned = False
         self.spared: PullpassError | None = None  # why a public image's password is not even asked for
         self.orders: tuple[Order, ...] = ()  # those in force
+        self.orders_read = False
         self.required: tuple[str, ...] = ()  # ids of those that revalidate what is asked for
         self.stored: Stored | None = None
         self.asked_cloud = False
@@ -129,3 +130,4 @@ def read_orders(found: Found, config: Config, target: Target, decision: Decision
     """
     found.orders = orders.in_force(orders.read(config.paths.state), found.now_s)
     found.required = orders.applying(found.orders, found.subject, target.image, decision.identity)
+    found.orders_read = True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     "verdict", "code", "message", "hint", "image", "subject", "target",
-    "grant", "identity", "principal", "opens", "key", "notes", "steps", "calls",
+    "grant", "identity", "principal", "opens", "key", "orders", "approval", "source", "notes", "steps", "calls",
 }  # fmt: skip
 
 
@@ -50,9 +50,9 @@ def test_a_request_that_would_be_answered() -> None:
     assert (document["grant"], document["identity"]) == ("team images", ROLE)
     assert document["opens"] == "ecr:aws:111122223333:us-west-2:team-a/app"
     assert len(document["key"]) == 64
-    assert outcomes(document) == ["ok"] * 8
+    assert outcomes(document) == ["ok"] * 10
     assert "annotations: a.example/role" in document["steps"][0]["detail"]
-    assert "left to the cloud" in document["steps"][6]["detail"]
+    assert "left to the cloud" in document["steps"][8]["detail"]
     assert [(call["action"], call["url"]) for call in document["calls"]] == [
         ("sts:AssumeRoleWithWebIdentity", "https://sts.us-west-2.amazonaws.com"),
         ("ecr:GetAuthorizationToken", "https://api.ecr.us-west-2.amazonaws.com"),
@@ -103,7 +103,7 @@ def test_an_anonymous_answer() -> None:
     status, document = run(make_request(make_token()), make_config(make_grant(identity="anonymous")))
     assert (status, document["verdict"], document["identity"]) == (0, "anonymous", "anonymous")
     assert (document["key"], document["calls"]) == (None, [])
-    assert "nothing is sent" in document["steps"][5]["detail"]
+    assert "nothing is sent" in document["steps"][6]["detail"]
 
 
 def test_the_nodes_identity_is_said_to_be_wider() -> None:
@@ -148,7 +148,7 @@ def test_a_public_image_of_another_partition_is_anonymous() -> None:
     grant = make_grant(images=("public.ecr.aws/**",), identity="arn:aws-cn:iam::111122223333:role/pull")
     status, document = run(make_request(make_token(), "public.ecr.aws/docker/library/busybox"), make_config(grant))
     assert (status, document["verdict"], document["calls"]) == (0, "anonymous", [])
-    assert "of partition aws-cn" in document["steps"][5]["detail"]
+    assert "of partition aws-cn" in document["steps"][6]["detail"]
 
 
 def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
     config = config._replace(node=config.node._replace(jwks=str(path)))
     _, document = run(make_request(make_token()), config)
     assert document["verdict"] == "issue"
-    assert "signature is valid" in document["steps"][6]["detail"]
+    assert "signature is valid" in document["steps"][8]["detail"]
     status, document = run(make_request(make_token(alg="RS256")), config)
     assert (status, document["code"]) == (3, "token-signature")
-    assert outcomes(document) == ["ok"] * 6 + ["refused", "not reached"]
+    assert outcomes(document) == ["ok"] * 8 + ["refused", "not reached"]
     assert document["calls"] == []
 
 
@@ -179,7 +179,7 @@ def test_no_secret_is_in_the_explanation() -> None:
 def test_the_text_is_one_fact_a_line() -> None:
     """Every step, the calls and the verdict; what comes from outside can't write lines of its own."""
     lines = explain.text(run(make_request(make_token()))[1]).splitlines()
-    assert [line[0] for line in lines[:8]] == ["+"] * 8
+    assert [line[0] for line in lines[:10]] == ["+"] * 10
     assert lines[-1] == "verdict: issue"
     assert sum(line.startswith("  would send ") for line in lines) == 2
     text = explain.text(run(make_request(make_token(), "evil.example/x\u2028verdict: issue"))[1])
@@ -219,7 +219,7 @@ def test_what_google_takes_from_nobody_is_refused_here_too(token: dict[str, Any]
 def test_a_static_pod_has_no_token_to_look_at() -> None:
     """Nothing is said about a signature where there is no token."""
     config = make_config(make_grant(node=True, service_accounts=(), identity="node"))
-    assert run(make_request(), config)[1]["steps"][6]["detail"] == "there is no token"
+    assert run(make_request(), config)[1]["steps"][8]["detail"] == "there is no token"
 
 
 def test_google_is_asked_as_somebody_who_is_named() -> None:

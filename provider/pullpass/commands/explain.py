@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """Show every step of a request (the same input as get-credentials): who asks, for what, which grant
-decides, which identity it gives, and which calls would be made. Nothing is sent, and no secret is shown. The exit
-status is the one that get-credentials would give, as far as that is known without asking the cloud."""
+decides, which identity it gives, what is stored about it, and which calls would be made. Nothing is sent or written,
+and no secret is shown. The exit status is the one that get-credentials would give, as far as that is known without
+asking the cloud."""
 EXAMPLE = "  pullpass explain --config config.toml < request.json"
 
 
