@@ -2,7 +2,8 @@
 //
 // It links the kubelet's own packages, unmodified: k8s.io/kubernetes/pkg/credentialprovider/plugin registers the
 // providers of a CredentialProviderConfig and execs their binaries, k8s.io/kubernetes/pkg/credentialprovider finds
-// credentials for an image. What a node gets from the API server (service accounts, tokens) comes from the driver.
+// credentials for an image, k8s.io/kubernetes/pkg/kubelet/images/pullmanager writes the records of pulls. What a node
+// gets from the API server (service accounts, tokens) comes from the driver.
 //
 // One line in, one line out; a line is one operation (see protocol.go). Registration is global in the kubelet's
 // package, so one process is one kubelet. End of input ends it.

@@ -63,6 +63,10 @@ func (n *node) do(line []byte) (any, error) {
 		return parsed{Repository: repository, Tag: tag, Digest: digest, Error: text(err)}, nil
 	case "metrics":
 		return metrics()
+	case "pullSecret":
+		return pullSecret(op.DockerConfig, op.Image)
+	case "recordNames":
+		return recordNames(string(op.Text))
 	}
 	return nil, fmt.Errorf("unknown operation %q", op.Op)
 }

@@ -17,6 +17,8 @@ import (
 //	match           pattern, image          the kubelet's matcher
 //	parse           image                   an image reference as the kubelet splits it
 //	metrics                                 the kubelet's counters for plugins
+//	pullSecret      dockerConfig, image     what the keyring of a pull secret has for an image, with the hashes
+//	recordNames     text                    the names of an intent's and a record's file
 type operation struct {
 	Op             string          `json:"op"`
 	Config         string          `json:"config"`
@@ -27,6 +29,8 @@ type operation struct {
 	Duration       string          `json:"duration"`
 	Pattern        string          `json:"pattern"`
 	Image          string          `json:"image"`
+	DockerConfig   []byte          `json:"dockerConfig"`
+	Text           []byte          `json:"text"`
 }
 
 // serviceAccount is an account of the made-up API server. Tokens are issued by audience where tokens has it, and else
@@ -175,6 +179,23 @@ type measured struct {
 	Errors     map[string]float64 `json:"errors"`
 	Executions map[string]uint64  `json:"executions"`
 	ConfigHash string             `json:"configHash"`
+}
+
+type secretCredentials struct {
+	Error       string             `json:"error"`
+	Credentials []secretCredential `json:"credentials"`
+}
+
+type secretCredential struct {
+	Username []byte `json:"username"`
+	Password []byte `json:"password"`
+	Email    []byte `json:"email"`
+	Hash     string `json:"hash"`
+}
+
+type named struct {
+	Intent string `json:"intent"`
+	Record string `json:"record"`
 }
 
 // readOperation is strict, so that a driver's typing error is not taken for a default.
