@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -116,6 +117,12 @@ def install(directory: Path, config: Path, python: str = sys.executable) -> Path
         capture_output=True,
     )
     return directory / "bin" / "pullpass-ecr"
+
+
+def forget(launcher: Path) -> None:
+    """Take the node back to before its first request: no approvals, no cache, no trail."""
+    for name in ("state", "run"):
+        shutil.rmtree(launcher.parent.parent / name, ignore_errors=True)
 
 
 def ask(

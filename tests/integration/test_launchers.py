@@ -21,7 +21,7 @@ import pytest
 import pullpass
 from cloud import Cloud
 from factories import HOST, IMAGE, make_request
-from integration.launchers import ask, install, write_config
+from integration.launchers import ask, forget, install, write_config
 from pullpass.install import LAUNCHERS
 
 if TYPE_CHECKING:
@@ -42,10 +42,17 @@ def default_world(cloud: Cloud) -> None:
 
 
 @pytest.fixture(scope="module")
-def launcher(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`pullpass-ecr`, installed for the local cloud over TLS."""
     directory = tmp_path_factory.mktemp("node")
     return install(directory, write_config(directory, cloud, tls=True))
+
+
+@pytest.fixture
+def launcher(installed: Path) -> Path:
+    """The launcher of a node that has answered nothing yet."""
+    forget(installed)
+    return installed
 
 
 def password(done: subprocess.CompletedProcess[bytes], image: str = IMAGE) -> str:

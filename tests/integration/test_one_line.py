@@ -12,7 +12,7 @@ import pytest
 
 from factories import IMAGE, make_request
 from integration.exchanging_gcp import mint
-from integration.launchers import GRANTS, ask, install, write_config
+from integration.launchers import GRANTS, ask, forget, install, write_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +88,11 @@ def test_libraries_that_write(cloud: Cloud, launcher: Path, tmp_path: Path) -> N
         assert b"noise" not in done.stdout
         assert mark.read_text() == "loaded"
         mark.unlink()
+        forget(launcher)
         cloud.fault(STS, "AccessDenied")
         told(run(), "aws-sts-denied")
         assert mark.exists()
+        forget(launcher)
         cloud.clear()
 
 
