@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pullpass import registry
 from pullpass.config import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.identity import Subject
 from pullpass.registry import Target
 from support import AUDIENCE, ISSUER, NOW_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOST = "111122223333.dkr.ecr.us-west-2.amazonaws.com"
 IMAGE = f"{HOST}/team-a/app"
@@ -80,7 +83,8 @@ def make_config(*grants: Grant, **fields: Any) -> Config:
             aws_metadata="http://169.254.169.254",
             google_metadata="http://169.254.169.254",
         ),
-        "paths": Paths(state="/var/lib/pullpass", runtime="/run/pullpass", kubelet="/var/lib/kubelet"),
+        # Nothing can be made there, whoever runs the tests: one that serves requests names a directory of its own.
+        "paths": Paths(state="/dev/null/state", runtime="/dev/null/runtime", kubelet="/dev/null/kubelet"),
         "approval": ApprovalTimes(
             max_age_s=3600.0, recheck_s=600.0, margin_s=120.0, min_life_s=30.0, outage_s=14400.0, denied_for_s=30.0
         ),
@@ -91,6 +95,11 @@ def make_config(*grants: Grant, **fields: Any) -> Config:
         "grants": grants or (make_grant(),),
     }
     return Config(**(values | fields))
+
+
+def make_paths(directory: Path) -> Paths:
+    """Directories below one that a test owns."""
+    return Paths(*(str(directory / name) for name in ("state", "runtime", "kubelet")))
 
 
 def make_target(**fields: Any) -> Target:

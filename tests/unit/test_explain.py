@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
+from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_paths, make_request
 from pullpass import explain, pipeline
 from support import NOW_S, FakeClock, make_claims, make_token, public_jwk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pullpass.config import Config
+
+    Explain = Callable[..., tuple[int, dict[str, Any]]]
 
 KEYS = {
     "verdict", "code", "message", "hint", "image", "subject", "target",
@@ -22,16 +25,23 @@ KEYS = {
 }  # fmt: skip
 
 
-def run(raw: bytes, config: Config | None = None) -> tuple[int, dict[str, Any]]:
-    """Explain one request; an exchanger that is asked for fails the test."""
+@pytest.fixture(name="run")
+def _run(tmp_path: Path) -> Explain:
+    """Explains one request; an exchanger that is asked for, or a file that is written, fails the test."""
+    place = tmp_path / "node"
 
     def load(kind: str) -> Any:
         raise AssertionError(kind)
 
-    status, document = explain.explain(raw, pipeline.Deps(lambda: config or make_config(), FakeClock(), load))
-    assert set(document) == KEYS
-    assert json.loads(json.dumps(document)) == document
-    return status, document
+    def run(raw: bytes, config: Config | None = None) -> tuple[int, dict[str, Any]]:
+        used = (config or make_config())._replace(paths=make_paths(place))
+        status, document = explain.explain(raw, pipeline.Deps(lambda: used, FakeClock(), load))
+        assert set(document) == KEYS
+        assert json.loads(json.dumps(document)) == document
+        assert not place.exists()
+        return status, document
+
+    return run
 
 
 def outcomes(document: dict[str, Any]) -> list[str]:
@@ -39,7 +49,7 @@ def outcomes(document: dict[str, Any]) -> list[str]:
     return [step["outcome"] for step in document["steps"]]
 
 
-def test_a_request_that_would_be_answered() -> None:
+def test_a_request_that_would_be_answered(run: Explain) -> None:
     """The document says who asks, for what, by which grant, as whom, and which calls would be made."""
     status, document = run(make_request(make_token(), annotations={"a.example/role": "x"}))
     assert (status, document["verdict"], document["code"]) == (0, "issue", None)
@@ -59,7 +69,7 @@ def test_a_request_that_would_be_answered() -> None:
     ]
 
 
-def test_the_key_depends_on_the_identity_and_not_on_the_token() -> None:
+def test_the_key_depends_on_the_identity_and_not_on_the_token(run: Explain) -> None:
     """Two tokens of one service account are one key; another role, repository or cluster is another."""
     keys = [run(make_request(make_token(make_claims(life_s=life_s))))[1]["key"] for life_s in (600, 3600)]
     assert keys[0] == keys[1]
@@ -85,7 +95,7 @@ def test_the_key_depends_on_the_identity_and_not_on_the_token() -> None:
         pytest.param(make_request(), "no-grant", 3, 4, id="no token"),
     ],
 )
-def test_a_refusal_shows_how_far_it_came(raw: bytes, code: str, status: int, ok: int) -> None:
+def test_a_refusal_shows_how_far_it_came(raw: bytes, code: str, status: int, ok: int, run: Explain) -> None:
     """The steps before the refusal are shown with what they found, and those after it as not reached."""
     found_status, document = run(raw)
     assert (found_status, document["verdict"]) == (status, "refuse")
@@ -98,7 +108,7 @@ def test_a_refusal_shows_how_far_it_came(raw: bytes, code: str, status: int, ok:
     assert document["calls"] == []
 
 
-def test_an_anonymous_answer() -> None:
+def test_an_anonymous_answer(run: Explain) -> None:
     """Nothing would be sent."""
     status, document = run(make_request(make_token()), make_config(make_grant(identity="anonymous")))
     assert (status, document["verdict"], document["identity"]) == (0, "anonymous", "anonymous")
@@ -106,7 +116,7 @@ def test_an_anonymous_answer() -> None:
     assert "nothing is sent" in document["steps"][6]["detail"]
 
 
-def test_the_nodes_identity_is_said_to_be_wider() -> None:
+def test_the_nodes_identity_is_said_to_be_wider(run: Explain) -> None:
     """With and without a token, the notes say whose credential it is, what it opens, and how the kubelet records it."""
     under_account = run(make_request(make_token()), make_config(make_grant(identity="node")))[1]
     assert (under_account["verdict"], under_account["identity"]) == ("issue", "node")
@@ -119,7 +129,7 @@ def test_the_nodes_identity_is_said_to_be_wider() -> None:
     assert all(f"  note            {note}\n" in text for note in static["notes"])
 
 
-def test_a_second_hop_is_limited_to_the_repository() -> None:
+def test_a_second_hop_is_limited_to_the_repository(run: Explain) -> None:
     """The notes of a hop from the node's identity claim no more than is true, and a plain role needs none."""
     hop = run(make_request(make_token()), make_config(make_grant(identity="node", via=ROLE)))[1]
     assert "not limited" not in hop["notes"][0]
@@ -127,7 +137,7 @@ def test_a_second_hop_is_limited_to_the_repository() -> None:
 
 
 @pytest.mark.parametrize("token", [True, False])
-def test_the_migration_mode_says_what_would_be_refused(token: bool) -> None:
+def test_the_migration_mode_says_what_would_be_refused(token: bool, run: Explain) -> None:
     """`would-refuse` is the code of an answer that no grant gives, and the exit status is that of an answer."""
     raw = make_request(make_token() if token else None, f"{HOST}/team-b/app")
     status, document = run(raw, make_config(unmatched="node"))
@@ -137,13 +147,13 @@ def test_the_migration_mode_says_what_would_be_refused(token: bool) -> None:
     assert explain.text(document).splitlines()[-1] == "verdict: issue (would-refuse)"
 
 
-def test_the_migration_mode_opens_no_foreign_host() -> None:
+def test_the_migration_mode_opens_no_foreign_host(run: Explain) -> None:
     """A host that is not ours is refused all the same."""
     status, document = run(make_request(make_token(), "evil.example/x"), make_config(unmatched="node"))
     assert (status, document["code"]) == (3, "registry-unknown")
 
 
-def test_a_public_image_of_another_partition_is_anonymous() -> None:
+def test_a_public_image_of_another_partition_is_anonymous(run: Explain) -> None:
     """A role outside partition `aws` has no password for ECR Public, so nothing would be sent."""
     grant = make_grant(images=("public.ecr.aws/**",), identity="arn:aws-cn:iam::111122223333:role/pull")
     status, document = run(make_request(make_token(), "public.ecr.aws/docker/library/busybox"), make_config(grant))
@@ -151,7 +161,7 @@ def test_a_public_image_of_another_partition_is_anonymous() -> None:
     assert "of partition aws-cn" in document["steps"][6]["detail"]
 
 
-def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
+def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path, run: Explain) -> None:
     """With `node.jwks` a wrong signature is a refusal here too, and a right one is said to be right."""
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [public_jwk("ES256")]}))
@@ -166,7 +176,7 @@ def test_the_signature_is_checked_where_keys_are_given(tmp_path: Path) -> None:
     assert document["calls"] == []
 
 
-def test_no_secret_is_in_the_explanation() -> None:
+def test_no_secret_is_in_the_explanation(run: Explain) -> None:
     """Neither the document nor the text has the token or a part of its signature."""
     token = make_token()
     for image in (IMAGE, "evil.example/x"):
@@ -176,7 +186,7 @@ def test_no_secret_is_in_the_explanation() -> None:
         assert not [fragment for fragment in fragments if fragment in shown]
 
 
-def test_the_text_is_one_fact_a_line() -> None:
+def test_the_text_is_one_fact_a_line(run: Explain) -> None:
     """Every step, the calls and the verdict; what comes from outside can't write lines of its own."""
     lines = explain.text(run(make_request(make_token()))[1]).splitlines()
     assert [line[0] for line in lines[:10]] == ["+"] * 10
@@ -206,7 +216,7 @@ def test_a_defect_is_explained_as_one() -> None:
         pytest.param({"claims": {"iat": int(NOW_S) - 25 * 3600}}, "gcp-token-age", id="age"),
     ],
 )
-def test_what_google_takes_from_nobody_is_refused_here_too(token: dict[str, Any], code: str) -> None:
+def test_what_google_takes_from_nobody_is_refused_here_too(token: dict[str, Any], code: str, run: Explain) -> None:
     """A token that Google would refuse whoever it is for is refused by explain as by the launcher."""
     config = make_config(make_grant(images=("gcr.io/proj/**",), identity="principal"))
     audience = config.gcr.audience if config.gcr else ""
@@ -216,13 +226,13 @@ def test_what_google_takes_from_nobody_is_refused_here_too(token: dict[str, Any]
     assert run(make_request(make_token(make_claims(audience=audience)), "gcr.io/proj/app"), config)[0] == 0
 
 
-def test_a_static_pod_has_no_token_to_look_at() -> None:
+def test_a_static_pod_has_no_token_to_look_at(run: Explain) -> None:
     """Nothing is said about a signature where there is no token."""
     config = make_config(make_grant(node=True, service_accounts=(), identity="node"))
     assert run(make_request(), config)[1]["steps"][8]["detail"] == "there is no token"
 
 
-def test_google_is_asked_as_somebody_who_is_named() -> None:
+def test_google_is_asked_as_somebody_who_is_named(run: Explain) -> None:
     """The principal that IAM must know stands there in full, and the e-mail for an impersonation."""
     config = make_config(make_grant(images=("gcr.io/proj/**",), identity="principal"))
     audience = config.gcr.audience if config.gcr else ""

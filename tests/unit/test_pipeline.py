@@ -3,69 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from factories import HOST, IMAGE, ROLE, make_config, make_grant, make_request
+from factories import HOST, IMAGE, ROLE, make_grant, make_request
 from pullpass import pipeline
 from pullpass.errors import CODES, PullpassError
-from pullpass.exchange import Credential
-from pullpass.secret import Secret
+from serving import FakeCloud, Run
 from support import FakeClock, make_claims, make_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from pullpass.clock import Clock, Deadline
     from pullpass.config import Config
-    from pullpass.exchange import Plan
 
-HOUR_S = 3600.0
-
-
-class FakeCloud:
-    """An exchanger that remembers what it was asked and answers as it was told."""
-
-    def __init__(self, life_s: float = 12 * HOUR_S, session_s: float = HOUR_S, takes_s: float = 0.0) -> None:
-        self.life_s, self.session_s, self.takes_s = life_s, session_s, takes_s
-        self.failure: Exception | None = None
-        self.password = "pass word"
-        self.asked: list[tuple[str, Plan, str, float]] = []
-
-    def load(self, kind: str) -> Callable[..., Credential]:
-        """As `exchange.load`."""
-
-        def exchange(plan: Plan, token: Secret, deadline: Deadline, clock: Clock) -> Credential:
-            self.asked.append((kind, plan, token.reveal(), deadline.remaining_s()))
-            now_s = clock.now_s()
-            clock.sleep(self.takes_s)
-            if self.failure:
-                raise self.failure
-            ends_s = (now_s + self.life_s, now_s + self.session_s)
-            return Credential("AWS", Secret(self.password), *ends_s, "arn", "A", ())
-
-        return exchange
+    Start = Callable[..., Run]
 
 
-class Run:
-    """One configuration, clock and cloud, to serve requests with."""
-
-    def __init__(self, config: Config | None = None, cloud: FakeCloud | None = None) -> None:
-        self.clock = FakeClock()
-        self.cloud = cloud or FakeCloud()
-        self.config = config or make_config()
-
-    def serve(self, raw: bytes) -> pipeline.Answer:
-        """Serve one request."""
-        return pipeline.serve(raw, pipeline.Deps(lambda: self.config, self.clock, self.cloud.load))
-
-    def answer(self, raw: bytes) -> dict[str, Any]:
-        """The response to a request that is answered."""
-        answer = self.serve(raw)
-        assert (answer.status, answer.stderr) == (0, b"")
-        document: dict[str, Any] = json.loads(answer.stdout)
-        return document
+@pytest.fixture(name="start")
+def _start(tmp_path: Path) -> Callable[..., Run]:
+    """Makes runs, each in a directory of its own."""
+    return lambda *grants, **fields: Run(tmp_path / str(len(list(tmp_path.iterdir()))), *grants, **fields)
 
 
 def request() -> bytes:
@@ -73,9 +33,9 @@ def request() -> bytes:
     return make_request(make_token())
 
 
-def test_an_answer_has_the_credential_for_exactly_that_image() -> None:
+def test_an_answer_has_the_credential_for_exactly_that_image(start: Start) -> None:
     """The response is the whole of what the cloud gave for this plan, under the image's own key."""
-    run = Run()
+    run = start()
     sent = make_token()
     assert run.answer(make_request(sent)) == {
         "kind": "CredentialProviderResponse",
@@ -105,45 +65,45 @@ def test_an_answer_has_the_credential_for_exactly_that_image() -> None:
         pytest.param({"recheck_s": 1.5}, FakeCloud(), "1s", id="recheck in fractions"),
     ],
 )
-def test_the_cache_duration(approval: dict[str, float], cloud: FakeCloud, duration: str) -> None:
+def test_the_cache_duration(approval: dict[str, float], cloud: FakeCloud, duration: str, start: Start) -> None:
     """Min of recheck and what is left of the approval less the margin."""
-    config = make_config()
-    run = Run(config._replace(approval=config.approval._replace(**approval)), cloud)
+    run = start(cloud=cloud)
+    run.set(**approval)
     assert run.answer(request())["cacheDuration"] == duration
 
 
-def test_an_approval_is_dated_before_the_exchange_and_the_life_counted_after_it() -> None:
+def test_an_approval_is_dated_before_the_exchange_and_the_life_counted_after_it(start: Start) -> None:
     """A slow cloud makes neither the approval longer nor a dying credential acceptable."""
     slow = FakeCloud(session_s=60, takes_s=40)
-    answer = Run(cloud=slow).serve(request())
+    answer = start(cloud=slow).serve(request())
     assert answer.status == 4
     assert answer.stderr.startswith(b"pullpass: credential-too-short: the cloud's fresh credential ends in 20s")
-    assert Run(cloud=FakeCloud(session_s=60, takes_s=30)).serve(request()).status == 0
+    assert start(cloud=FakeCloud(session_s=60, takes_s=30)).serve(request()).status == 0
 
 
-def test_a_password_that_is_the_token_never_leaves() -> None:
+def test_a_password_that_is_the_token_never_leaves(start: Start) -> None:
     """A cloud that gives back what it was sent would hand a pod's identity to a registry."""
     cloud = FakeCloud()
     token = make_token()
     cloud.password = f"x{token}"
-    answer = Run(cloud=cloud).serve(make_request(token))
+    answer = start(cloud=cloud).serve(make_request(token))
     assert (answer.status, answer.stdout) == (4, b"")
     assert answer.stderr.startswith(b"pullpass: credential-echo: ")
     assert token.encode() not in answer.stderr
 
 
-def test_anonymous_is_an_answer_without_a_credential() -> None:
+def test_anonymous_is_an_answer_without_a_credential(start: Start) -> None:
     """Nothing is exchanged, and the kubelet asks again after `recheck`."""
-    run = Run(make_config(make_grant(identity="anonymous")))
+    run = start(make_grant(identity="anonymous"))
     response = run.answer(request())
     assert response["cacheDuration"] == "600s"
     assert not response.get("auth")
     assert run.cloud.asked == []
 
 
-def test_a_static_pod_gets_an_anonymous_answer_without_a_token() -> None:
+def test_a_static_pod_gets_an_anonymous_answer_without_a_token(start: Start) -> None:
     """A request without a token needs no token for an answer without a credential."""
-    run = Run(make_config(make_grant(node=True, service_accounts=(), identity="anonymous")))
+    run = start(make_grant(node=True, service_accounts=(), identity="anonymous"))
     assert not run.answer(make_request()).get("auth")
 
 
@@ -163,9 +123,9 @@ def test_a_static_pod_gets_an_anonymous_answer_without_a_token() -> None:
         pytest.param(make_request(make_token(), "gcr.io/proj/app"), "token-audience", 3, id="the ECR token for Google"),
     ],
 )
-def test_a_refusal_is_one_line_and_nothing_is_sent(raw: bytes, code: str, status: int) -> None:
+def test_a_refusal_is_one_line_and_nothing_is_sent(raw: bytes, code: str, status: int, start: Start) -> None:
     """A non-zero status, nothing on stdout, one line with code and hint on stderr, no call."""
-    run = Run()
+    run = start()
     answer = run.serve(raw)
     assert (answer.status, answer.stdout) == (status, b"")
     line = answer.stderr.decode()
@@ -175,17 +135,17 @@ def test_a_refusal_is_one_line_and_nothing_is_sent(raw: bytes, code: str, status
     assert run.cloud.asked == []
 
 
-def test_a_kind_of_registry_that_is_not_configured_is_refused() -> None:
+def test_a_kind_of_registry_that_is_not_configured_is_refused(start: Start) -> None:
     """Both sections are optional, and the refusal names the missing one."""
-    ecr = Run(make_config(ecr=None)).serve(request())
+    ecr = start(ecr=None).serve(request())
     assert (ecr.status, b"[ecr]" in ecr.stderr) == (3, True)
-    google = Run(make_config(gcr=None)).serve(make_request(make_token(), "gcr.io/proj/app"))
+    google = start(gcr=None).serve(make_request(make_token(), "gcr.io/proj/app"))
     assert google.stderr.startswith(b"pullpass: registry-not-configured: gcr.io needs the section [gcr]")
 
 
-def test_what_can_not_be_planned_is_refused() -> None:
+def test_what_can_not_be_planned_is_refused(start: Start) -> None:
     """A grant's role of another partition opens nothing here, and nothing is sent."""
-    run = Run(make_config(make_grant(identity="arn:aws-cn:iam::111122223333:role/pull")))
+    run = start(make_grant(identity="arn:aws-cn:iam::111122223333:role/pull"))
     answer = run.serve(request())
     assert (answer.status, answer.stderr.split(b":")[1]) == (3, b" role-partition")
     assert run.cloud.asked == []
@@ -201,9 +161,9 @@ def test_a_configuration_error_is_an_answer() -> None:
     assert (answer.status, answer.stderr) == (2, b"pullpass: usage: made up; see `pullpass --help`\n")
 
 
-def test_the_clouds_refusal_is_passed_on() -> None:
+def test_the_clouds_refusal_is_passed_on(start: Start) -> None:
     """An error of the exchanger keeps its code and status."""
-    run = Run()
+    run = start()
     run.cloud.failure = PullpassError("deadline-exceeded", "STS did not answer")
     answer = run.serve(request())
     assert (answer.status, answer.stdout) == (5, b"")
@@ -213,39 +173,39 @@ def test_the_clouds_refusal_is_passed_on() -> None:
 PUBLIC_IMAGE = "public.ecr.aws/docker/library/busybox"
 
 
-def public_run(failure: Exception | None, **approval: float) -> Run:
-    """A run whose grant is for ECR Public; the plan is a fake, so that only the pipeline is looked at."""
-    config = make_config(make_grant(images=("public.ecr.aws/**",)))
-    run = Run(config._replace(approval=config.approval._replace(**approval)))
+def public_run(start: Start, failure: Exception | None, **approval: float) -> Run:
+    """A run whose grant is for ECR Public."""
+    run = start(make_grant(images=("public.ecr.aws/**",)))
+    run.set(**approval)
     run.cloud.failure = failure
     return run
 
 
 @pytest.mark.parametrize("code", ["aws-sts-denied", "aws-token-expired", "cloud-unreachable", "cloud-answer"])
-def test_a_public_image_does_not_fail_with_the_cloud(code: str) -> None:
+def test_a_public_image_does_not_fail_with_the_cloud(code: str, start: Start) -> None:
     """Whatever the cloud says, ECR Public's images can be pulled without a password; the kubelet asks again soon."""
-    response = public_run(PullpassError(code, "made up")).answer(make_request(make_token(), PUBLIC_IMAGE))
+    response = public_run(start, PullpassError(code, "made up")).answer(make_request(make_token(), PUBLIC_IMAGE))
     assert not response.get("auth")
     assert response["cacheDuration"] == "60s"
-    again = public_run(PullpassError(code, "made up"), recheck_s=20.0)
+    again = public_run(start, PullpassError(code, "made up"), recheck_s=20.0)
     assert again.answer(make_request(make_token(), PUBLIC_IMAGE))["cacheDuration"] == "20s"
 
 
-def test_what_is_not_the_clouds_fails_for_a_public_image_too() -> None:
+def test_what_is_not_the_clouds_fails_for_a_public_image_too(start: Start) -> None:
     """A defect, and a token that is at fault here, are no reason to answer."""
-    assert public_run(ValueError("x")).serve(make_request(make_token(), PUBLIC_IMAGE)).status == 6
+    assert public_run(start, ValueError("x")).serve(make_request(make_token(), PUBLIC_IMAGE)).status == 6
     late = make_request(make_token(make_claims(life_s=-1)), PUBLIC_IMAGE)
-    assert public_run(None).serve(late).status == 3
+    assert public_run(start, None).serve(late).status == 3
 
 
-def test_a_defect_shows_its_place_and_no_values() -> None:
+def test_a_defect_shows_its_place_and_no_values(start: Start) -> None:
     """A bug's message may quote a secret, so only its type and place are told."""
-    run = Run()
+    run = start()
     run.cloud.failure = ValueError("the password is hunter2")
     answer = run.serve(request())
     assert answer.status == CODES["internal"][0]
     assert b"internal: ValueError at " in answer.stderr
-    assert b"test_pipeline.py:" in answer.stderr
+    assert b"serving.py:" in answer.stderr
     assert b"hunter2" not in answer.stderr
     assert answer.stderr.count(b"\n") == 1
 
@@ -255,9 +215,9 @@ def test_a_defect_that_was_never_raised_has_no_place() -> None:
     assert pipeline.as_failure(KeyError("x")).what == "KeyError"
 
 
-def test_the_deadline_counts_from_the_start_of_the_run() -> None:
+def test_the_deadline_counts_from_the_start_of_the_run(start: Start) -> None:
     """What reading the configuration takes is taken from the exchange."""
-    run = Run()
+    run = start()
 
     def load_config() -> Config:
         run.clock.advance(15.0)
@@ -268,12 +228,12 @@ def test_the_deadline_counts_from_the_start_of_the_run() -> None:
     assert [remaining_s for *_, remaining_s in run.cloud.asked] == [30.0]
 
 
-def test_the_token_is_read_twice_before_it_is_sent(tmp_path: Any) -> None:
+def test_the_token_is_read_twice_before_it_is_sent(tmp_path: Path, start: Start) -> None:
     """A signature that `node.jwks` does not know stops the run before the exchange."""
     keys = tmp_path / "jwks.json"
     keys.write_text(json.dumps({"keys": []}))
-    config = make_config()
-    run = Run(config._replace(node=config.node._replace(jwks=str(keys))))
+    run = start()
+    run.config = run.config._replace(node=run.config.node._replace(jwks=str(keys)))
     answer = run.serve(request())
     assert answer.status in {2, 3}
     assert run.cloud.asked == []
