@@ -120,8 +120,8 @@ def install(directory: Path, config: Path, python: str = sys.executable) -> Path
 
 
 def forget(launcher: Path) -> None:
-    """Take the node back to before its first request: no approvals, no cache, no trail."""
-    for name in ("state", "run"):
+    """Take the node back to before its first request: no approvals, no cache, no trail; the configuration stays."""
+    for name in ("state", "run/cache", "run/intents"):
         shutil.rmtree(launcher.parent.parent / name, ignore_errors=True)
 
 
