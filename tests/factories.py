@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pullpass import registry
+from pullpass.approvals import APPROVED, Approval, Repository
 from pullpass.config import Alias, ApprovalTimes, Audit, Config, Ecr, Gcr, Grant, Node, Paths
 from pullpass.identity import Subject
 from pullpass.registry import Target
@@ -129,6 +130,36 @@ def make_subject(**fields: Any) -> Subject:
         "jti": "5a1c1f5e-9d2b-4a53-8a4c-6a0d3a3f2f10",
     }
     return Subject(**(values | fields))
+
+
+def make_approval(**fields: Any) -> Approval:
+    """The approval of `make_subject` for `IMAGE`, as an exchange at `NOW_S` made it."""
+    values: dict[str, Any] = {
+        "key": "0123456789abcdef" * 4,
+        "state": APPROVED,
+        "cluster": "prod-1",
+        "issuer": ISSUER,
+        "namespace": "team-a",
+        "service_account": "web",
+        "uid": "c1b8e1a4-52c4-4d6e-b7a0-2f5f7e0d1a33",
+        "identity": ROLE,
+        "opens": "ecr:aws:111122223333:us-west-2:team-a/app",
+        "credential_hash": "a1" * 32,
+        "registry_expires_s": NOW_S + 12 * 3600,
+        "session_expires_s": NOW_S + 3600,
+        "first_approved_s": NOW_S,
+        "last_validated_s": NOW_S,
+        "expires_s": NOW_S + 3600,
+        "repositories": {IMAGE: Repository(NOW_S, "team images")},
+        "token_hash": "b2" * 32,
+        "jti": "5a1c1f5e-9d2b-4a53-8a4c-6a0d3a3f2f10",
+        "pod": "web-7c9d",
+        "token_expires_s": NOW_S + 3600,
+        "principal": "arn:aws:sts::111122223333:assumed-role/pull-team-a/prod-1",
+        "access_key_id": "ASIAEXAMPLE",
+        "request_ids": ("request-1",),
+    }
+    return Approval(**(values | fields))
 
 
 def make_request(token: str | None = None, image: str = IMAGE, annotations: dict[str, str] | None = None) -> bytes:

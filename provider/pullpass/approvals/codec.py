@@ -115,7 +115,7 @@ def document(approval: Approval) -> dict[str, Any]:
     evidence = {
         "tokenHash": approval.token_hash,
         "jti": approval.jti,
-        "tokenExpires": _written(approval.token_expires_s),
+        "tokenExpires": moments.text(approval.token_expires_s),
         "pod": approval.pod,
     }
     written: dict[str, Any] = {
@@ -139,7 +139,7 @@ def document(approval: Approval) -> dict[str, Any]:
         "rotations": approval.rotations,
         "previousHashes": list(approval.previous_hashes),
         "repositories": {
-            image: {"firstApproved": _written(item.first_approved_s), "grant": item.grant}
+            image: {"firstApproved": moments.text(item.first_approved_s), "grant": item.grant}
             for image, item in approval.repositories.items()
         },
         "evidence": evidence if approval.token_hash else None,
@@ -174,7 +174,7 @@ def parse(raw: bytes) -> Approval:
     state = read.text("state")
     if state not in (APPROVED, DENIED):
         raise DocumentError("syntax", "has a state that is neither approved nor denied")
-    account, evidence = read.part("serviceAccount"), read.part("evidence")
+    account, evidence = read.member_or_null("serviceAccount"), read.member_or_null("evidence")
     cloud = read.member("cloud")
     found = Approval(
         key=read.hash("id"),
@@ -187,11 +187,11 @@ def parse(raw: bytes) -> Approval:
         identity=read.text("identity"),
         opens=read.text("opens"),
         credential_hash=read.hash("credentialHash", or_none=True),
-        registry_expires_s=read.moment("registryExpires") or 0.0,
-        session_expires_s=read.moment("sessionExpires") or 0.0,
-        first_approved_s=read.moment("firstApproved") or 0.0,
-        last_validated_s=read.moment("lastValidated") or 0.0,
-        expires_s=read.moment("expires") or 0.0,
+        registry_expires_s=read.moment_or_null("registryExpires"),
+        session_expires_s=read.moment_or_null("sessionExpires"),
+        first_approved_s=read.moment_or_null("firstApproved"),
+        last_validated_s=read.moment_or_null("lastValidated"),
+        expires_s=read.moment_or_null("expires"),
         validated_by=read.text("validatedBy"),
         validated_under=read.texts("validatedUnder"),
         rotations=read.count("rotations"),
@@ -200,13 +200,13 @@ def parse(raw: bytes) -> Approval:
         token_hash=evidence.hash("tokenHash") if evidence else "",
         jti=evidence.text("jti") if evidence else "",
         pod=evidence.text("pod") if evidence else "",
-        token_expires_s=(evidence.moment("tokenExpires") or 0.0) if evidence else 0.0,
+        token_expires_s=evidence.moment("tokenExpires") if evidence else 0.0,
         principal=cloud.text("principal"),
         access_key_id=cloud.text("accessKeyId"),
         request_ids=cloud.texts("requestIds"),
-        denied_at_s=read.moment("deniedAt"),
+        denied_at_s=read.moment_if_any("deniedAt"),
         denied_code=read.text("deniedCode") if state == DENIED else "",
-        unreachable_at_s=read.moment("unreachableAt"),
+        unreachable_at_s=read.moment_if_any("unreachableAt"),
     )
     whole = found.credential_hash and found.expires_s and found.last_validated_s and found.registry_expires_s
     if state == APPROVED and not (whole and found.session_expires_s and found.first_approved_s):
@@ -220,7 +220,7 @@ def _repositories(part: _Reader) -> dict[str, Repository]:
     found = {}
     for image in part.names():
         item = part.member(image)
-        found[image] = Repository(item.moment("firstApproved") or 0.0, item.text("grant"))
+        found[image] = Repository(item.moment("firstApproved"), item.text("grant"))
     return found
 
 
@@ -229,7 +229,7 @@ def _written(moment_s: float) -> str | None:
 
 
 class _Reader:
-    """The members of an object, each of its kind or an error."""
+    """The members of an object, each of its kind or an error; null is not absent."""
 
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
@@ -269,23 +269,26 @@ class _Reader:
             raise self._wrong(name, "a number of times")
         return value
 
-    def moment(self, name: str) -> float | None:
-        value = self.members.get(name)
-        if value is None:
-            return None
+    def moment(self, name: str) -> float:
         try:
-            return moments.parse(value) if isinstance(value, str) else self._no_moment(name)
+            return moments.parse(self.text(name))
         except ValueError:
-            return self._no_moment(name)
+            raise self._wrong(name, "a moment in UTC") from None
 
-    def _no_moment(self, name: str) -> float:
-        raise self._wrong(name, "a moment in UTC")
+    def moment_or_null(self, name: str) -> float:
+        return 0.0 if self._is_null(name) else self.moment(name)
+
+    def moment_if_any(self, name: str) -> float | None:
+        return self.moment(name) if name in self.members else None
 
     def member(self, name: str) -> _Reader:
         return _Reader(self.members.get(name))
 
-    def part(self, name: str) -> _Reader | None:
-        return None if self.members.get(name) is None else self.member(name)
+    def member_or_null(self, name: str) -> _Reader | None:
+        return None if self._is_null(name) else self.member(name)
+
+    def _is_null(self, name: str) -> bool:
+        return self.members.get(name, "absent") is None
 
     def _wrong(self, name: str, expected: str) -> DocumentError:
         return DocumentError("syntax", f"has {strict.shown(self.members, name)} as {name}, expected {expected}")
