@@ -30,6 +30,7 @@ COMMANDS = {
     "revalidate": ("pullpass.commands.revalidate", "have approvals validated again"),
     "block": ("pullpass.commands.block", "refuse what an order selects"),
     "orders": ("pullpass.commands.orders", "list and lift orders, take over a fleet's"),
+    "audit": ("pullpass.commands.audit", "the audit trail: show, verify, export"),
     "install": ("pullpass.commands.install", "write the launchers that the kubelet runs"),
 }
 TAKES_A_REQUEST = ("get-credentials", "explain")

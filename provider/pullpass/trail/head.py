@@ -49,7 +49,7 @@ def parse(raw: bytes) -> Head | None:
         None when it is something else, or cut.
 
     Raises:
-        PullpassError: `trail-unwritable`: another version of the program wrote it. Taking it for a lost one would
+        PullpassError: `trail-unwritable`: a later version of the program wrote it. Taking it for a lost one would
             write over what that version still needs.
     """
     if len(raw) != WIDTH_BYTES or not raw.endswith(b"\n"):
@@ -60,16 +60,19 @@ def parse(raw: bytes) -> Head | None:
         return None
     if not isinstance(members, dict) or type(version := members.pop("version", None)) is not int:
         return None
-    if version != VERSION:
-        raise PullpassError("trail-unwritable", f"the head of the trail has version {version}, expected {VERSION}")
-    return Head(**members) if _is_head(members) else None
+    if version > VERSION:
+        raise PullpassError("trail-unwritable", f"the head of the trail has version {version}, known is {VERSION}")
+    found = Head(**members) if _is_head(members) else None
+    return found if found and render(found) == raw else None
 
 
 def _is_head(members: dict[str, object]) -> bool:
     if members.keys() != set(Head._fields):
         return False
-    numbers = [members[name] for name in ("seq", "offset", "synced")]
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    seq, offset, synced = (members[name] for name in ("seq", "offset", "synced"))
+    if type(seq) is not int or type(offset) is not int or type(synced) is not int:
+        return False
+    if offset < 0 or not 0 <= synced <= seq:
         return False
     file = members["file"]
     return lines.is_hash(members["hash"]) and isinstance(file, str) and lines.parse_name(file) is not None

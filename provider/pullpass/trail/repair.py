@@ -5,7 +5,8 @@ The next writer goes on in every case, and says in a `warning` line what it foun
 * Whole lines behind the head's end that go on with the chain: their writer died between line and head. Adopted.
 * A half line at the end: its writer was killed within the write. Closed off by a line feed and named (`half-line`) with
   its length and hash. One that lacks nothing but its line feed is whole, and gets it: naming it half would leave a
-  line that the chain could go on from twice.
+  line that the chain could go on from twice. One that was closed off by a writer that was killed in its turn is known
+  by its beginning, which is that of the next line.
 * Whole lines that are not of the chain: left where they are and counted (`foreign-line`).
 * A file that is gone, or shorter than the head says: `trail-cut`. The chain goes on behind what the head knew, so that
   the hole stays to be seen.
@@ -65,11 +66,11 @@ def follow(head: Head, descriptor: int) -> Repaired:
     for raw in lines.read(descriptor, head.offset, size):
         if _goes_on(raw, seq, last):
             seq, last = seq + 1, raw.hash
-        elif raw.whole:
+        elif not raw.whole or _is_cut_off(raw, seq, last):
+            warnings.append(_warning(HALF_LINE, head.file, _half(raw)))
+        else:
             first_foreign = first_foreign if foreign else place
             foreign += 1
-        else:
-            warnings.append(_warning(HALF_LINE, head.file, _half(raw)))
         place += raw.length + raw.whole
         lead = b"" if raw.whole else b"\n"
     if foreign:
@@ -138,6 +139,13 @@ def _goes_on(raw: lines.Raw, seq: int, last: str) -> bool:
     except strict.DocumentError:
         return False
     return True
+
+
+def _is_cut_off(raw: lines.Raw, seq: int, last: str) -> bool:
+    """Whether a line begins as the next one would, and no more than that can be said of it."""
+    start = lines.make(seq + 1, last, "", {"": ""}).partition(b'""')[0]
+    known = raw.data[: len(start)]
+    return bool(known) and start.startswith(known) and not raw.data.endswith(b"}")
 
 
 def _half(raw: lines.Raw) -> dict[str, Any]:

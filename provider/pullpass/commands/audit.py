@@ -1,0 +1,149 @@
+"""`pullpass audit`: the audit trail, shown, verified, exported."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pullpass import config, report, trail
+from pullpass.clock import SystemClock
+from pullpass.commands import Output, Subcommand
+from pullpass.errors import ANSWERED, FINDINGS, PullpassError, outside
+from pullpass.trail import export, reading, selection, verify
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+DESCRIPTION = """The audit trail: who was given what, as whom, when, until when, and why.
+
+docs/audit.md has the format, and what the chain of hashes proves and what not."""
+EXAMPLE = """  pullpass audit show --since 24h --service-account 'team-a/*' --outcome refused
+  pullpass audit verify"""
+
+
+def _add_trail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trail", metavar="DIR", help="read this directory, a copy for example (default: audit in paths.state)"
+    )
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    _add_trail(parser)
+    parser.add_argument("--since", metavar="T", help="not before: 2026-05-01T00:00:00Z, or 12h for that long ago")
+    parser.add_argument("--until", metavar="T", help="before, written likewise")
+    parser.add_argument("--service-account", metavar="NS/NAME", help="a glob, as in a grant")
+    parser.add_argument("--image", metavar="GLOB", help="HOST/REPOSITORY, a glob as in a grant")
+    parser.add_argument("--event", metavar="E", choices=selection.EVENTS, help=f"one of {', '.join(selection.EVENTS)}")
+    outcomes = sorted(set(selection.OUTCOMES.values()))
+    parser.add_argument("--outcome", metavar="O", choices=outcomes, help=f"one of {', '.join(outcomes)}")
+    parser.add_argument("--limit", metavar="N", type=_count, help="the newest N lines only")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_count.__name__ = "count"  # argparse: invalid count value
+
+
+def _directory(arguments: argparse.Namespace) -> str:
+    if arguments.trail is None:
+        return os.path.join(config.load(arguments.config).paths.state, trail.DIRECTORY)
+    directory: str = arguments.trail
+    if not os.path.isdir(directory):
+        raise PullpassError("usage", f"--trail: {outside(directory)} is no directory")
+    return os.path.abspath(directory)
+
+
+def _select(arguments: argparse.Namespace) -> tuple[selection.Selection, Iterator[selection.Found]]:
+    """What the filters select: the selection, and its lines."""
+    clock = SystemClock()
+    moments = {
+        name: None if text is None else report.moment_s(text, f"--{name}", clock)
+        for name, text in (("since", arguments.since), ("until", arguments.until))
+    }
+    wanted = selection.Filter(
+        moments["since"],
+        moments["until"],
+        arguments.service_account,
+        arguments.image,
+        arguments.event,
+        arguments.outcome,
+    )
+    picture = reading.take(_directory(arguments), clock)
+    found = selection.Selection(picture, wanted, report.Progress(clock))
+    return found, found.all() if arguments.limit is None else found.newest(arguments.limit)
+
+
+def run_show(arguments: argparse.Namespace) -> Output:
+    """Show lines."""
+    found, lines = _select(arguments)
+    return Output(ANSWERED, report.documents(found, lines), report.table(found, lines))
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_trail(parser)
+    parser.add_argument(
+        "--expect",
+        metavar="SEQ:HASH",
+        action="append",
+        default=[],
+        help="a head that was noted earlier, outside of this machine, must still be in the chain; may be repeated",
+    )
+
+
+def run_verify(arguments: argparse.Namespace) -> Output:
+    """Check the chain."""
+    expected = [verify.parse_expected(text) for text in arguments.expect]
+    clock = SystemClock()
+    checked = verify.verify(_directory(arguments), clock, expected, report.Progress(clock))
+    return Output(FINDINGS if checked.found else ANSWERED, verify.document(checked), verify.text(checked))
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_filters(parser)
+    parser.add_argument("--format", required=True, choices=export.FORMATS, help="jsonl has the stored bytes")
+    parser.add_argument("--output", metavar="F", required=True, help="the file to write; mode 0600")
+
+
+def run_export(arguments: argparse.Namespace) -> Output:
+    """Write lines to a file."""
+    export.FORMATS[arguments.format].check()
+    found, lines = _select(arguments)
+    count = export.export(lines, arguments.format, arguments.output)
+    document = {
+        "output": os.path.abspath(arguments.output),
+        "format": arguments.format,
+        "lines": count,
+        "unreadable": found.unreadable,
+    }
+    text = f"wrote {count} lines to {document['output']}\n"
+    if found.unreadable:
+        text += f"left out {report.unreadable_text(found)}\n"
+    return Output(ANSWERED, document, text)
+
+
+SUBCOMMANDS = {
+    "show": Subcommand(
+        "show lines, the newest last",
+        "  pullpass audit show --since 24h --image '111122223333.dkr.ecr.*.amazonaws.com/**' --limit 50",
+        _add_filters,
+        run_show,
+    ),
+    "verify": Subcommand(
+        "find changed, removed, reordered and inserted lines, and a cut end; exit status 1 when there are any",
+        "  pullpass audit verify --json > /mnt/elsewhere/head.json\n  pullpass audit verify --expect 4711:9f86d081...",
+        _add_verify,
+        run_verify,
+    ),
+    "export": Subcommand(
+        "write lines to a file, as JSON lines, CSV or Parquet",
+        "  pullpass audit export --format csv --output may.csv --since 2026-05-01T00:00:00Z",
+        _add_export,
+        run_export,
+    ),
+}
