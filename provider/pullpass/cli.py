@@ -27,6 +27,8 @@ CONFIG_VARIABLE = "PULLPASS_CONFIG"
 COMMANDS = {
     "get-credentials": ("pullpass.commands.get_credentials", "answer a kubelet request: stdin to stdout"),
     "explain": ("pullpass.commands.explain", "what would be answered to a request, and why; no network"),
+    "approvals": ("pullpass.commands.approvals", "what is stored about credentials that were handed out"),
+    "cache": ("pullpass.commands.cache", "the credentials that are kept, and their key"),
     "revalidate": ("pullpass.commands.revalidate", "have approvals validated again"),
     "block": ("pullpass.commands.block", "refuse what an order selects"),
     "orders": ("pullpass.commands.orders", "list and lift orders, take over a fleet's"),

@@ -214,6 +214,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     ),
     "order-unknown": (BAD_INPUT, "", "`pullpass orders list` shows the orders of this node"),
     "order-conflict": (BAD_INPUT, "", "choose another id: approvals remember ids, so an order is never changed"),
+    "approval-unknown": (BAD_INPUT, "", "`pullpass approvals list` shows the keys: give one, or its first characters"),
     "order-remote": (BAD_INPUT, "", "lift it where it comes from: take it out of the set that `orders sync` reads"),
     "order-set": (LOCAL_STATE, "", "the last good set stays in force: put the set right, and sync again"),
     "order-unreadable": (
@@ -240,6 +241,16 @@ CODES: dict[str, tuple[int, str, str]] = {
     ),
     "trail-unreadable": (LOCAL_STATE, "", "run it as the user that pullpass runs as, root in production"),
     "export-failed": (LOCAL_STATE, "", "choose a directory that this user may write, on a disk that is not full"),
+    "runtime-unwritable": (
+        LOCAL_STATE,
+        "",
+        "paths.runtime must be a tmpfs, or a disk that is not full, and writable for this user",
+    ),
+    "rotation-unfinished": (
+        LOCAL_STATE,
+        "",
+        "run `pullpass cache rotate-key` again: until it has ended, credentials are kept under either key",
+    ),
     "install-failed": (
         LOCAL_STATE,
         "",

@@ -83,6 +83,18 @@ def hold(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
         raise
 
 
+def release(intent: Intent) -> None:
+    """Give back what `hold` got. A leftover stays where it is: the next exchange of the key reports it.
+
+    Raises:
+        OSError: as `leave`.
+    """
+    if intent.leftover:
+        os.close(intent.descriptor)
+    else:
+        leave(intent)
+
+
 def leave(intent: Intent) -> None:
     """Remove the intent and give the lock back, in this order: a waiter that gets the lock finds the name gone.
 

@@ -8,6 +8,7 @@ Rules:
   reads the key as well.
 * What does not open is a miss, never an error: an exchange is the way out of every damage. A file of another version
   of this format is left as it is.
+* While the key is being changed (`cache.rotation`) the one before stands beside it, and entries under either open.
 * It is on a tmpfs and never synced.
 """
 
@@ -22,6 +23,7 @@ from pullpass.store import files, moments, strict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
     class Cipher(Protocol):
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 NAME = "cache"
 KEY_NAME = "cache.key"
+PREVIOUS_NAME = "cache.key.previous"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 MAGIC = b"pullpass-cache "
@@ -91,10 +94,16 @@ def get(runtime: str, key: str, validated_s: float) -> Credential | None:
     raw = read(runtime, key)
     if raw is None:
         return None
-    secret_key = _read_key(runtime)
-    if secret_key is None:
-        raise DamagedError("was made under a key that is gone")
-    return _opened(raw, secret_key, key, validated_s)
+    failure: DamagedError | None = None
+    for name in (KEY_NAME, PREVIOUS_NAME):
+        secret_key = read_key(runtime, name)
+        if secret_key is None:
+            continue
+        try:
+            return _opened(raw, secret_key, key, validated_s)
+        except DamagedError as error:
+            failure = failure or error
+    raise failure or DamagedError("was made under a key that is gone")
 
 
 def put(runtime: str, key: str, validated_s: float, credential: Credential) -> None:
@@ -115,7 +124,12 @@ def put(runtime: str, key: str, validated_s: float, credential: Credential) -> N
     except DamagedError as error:
         if error.foreign:
             raise
-    files.write_atomic(f"{runtime}/{NAME}/{key}", _closed(credential, _make_key(runtime), key, validated_s))
+    used = b""
+    # Again when the key was changed meanwhile: whoever changes it looks through the entries afterwards, and may have
+    # passed this one before it was there.
+    while (secret_key := _make_key(runtime)) != used:
+        files.write_atomic(f"{runtime}/{NAME}/{key}", _closed(credential, secret_key, key, validated_s))
+        used = secret_key
 
 
 def drop(runtime: str, key: str) -> None:
@@ -128,6 +142,25 @@ def drop(runtime: str, key: str) -> None:
         os.unlink(f"{runtime}/{NAME}/{key}")
     except (FileNotFoundError, NotADirectoryError):
         pass
+
+
+def names(runtime: str) -> Iterator[str]:
+    """The names of all entries, one after the other, in no order; of what else lies there as well.
+
+    Args:
+        runtime: `paths.runtime`. Without a directory there are none.
+
+    Raises:
+        PullpassError: `state-path` when somebody else could change the directory.
+        OSError: it can't be listed.
+    """
+    path = directory(runtime, make=False)
+    if not os.path.lexists(path):
+        return
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                yield entry.name
 
 
 def read(runtime: str, key: str) -> bytes | None:
@@ -205,9 +238,15 @@ def _text(value: object) -> str:
     return value
 
 
-def _read_key(runtime: str) -> bytes | None:
+def read_key(runtime: str, name: str = KEY_NAME) -> bytes | None:
+    """A key of the cache; None when there is none that can be trusted.
+
+    Args:
+        runtime: `paths.runtime`.
+        name: `KEY_NAME` or `PREVIOUS_NAME`.
+    """
     try:
-        raw, status = files.read_regular(f"{runtime}/{KEY_NAME}", KEY_BYTES)
+        raw, status = files.read_regular(f"{runtime}/{name}", KEY_BYTES)
     except OSError:
         return None
     return raw if files.owned(status) and len(raw) == KEY_BYTES else None
@@ -215,12 +254,12 @@ def _read_key(runtime: str) -> bytes | None:
 
 def _make_key(runtime: str) -> bytes:
     """The key that is there, or a new one; of several processes that make one at once, the first one's counts."""
-    found = _read_key(runtime)
+    found = read_key(runtime)
     if found is not None:
         return found
     path = f"{runtime}/{KEY_NAME}"
     if os.path.lexists(path):
-        found = _read_key(runtime)  # again: another process may have made it just now, and has written under it
+        found = read_key(runtime)  # again: another process may have made it just now, and has written under it
         if found is not None:
             return found
         new = os.urandom(KEY_BYTES)  # what is there opens nothing any more: damaged, or somebody else's
@@ -234,7 +273,7 @@ def _make_key(runtime: str) -> bytes:
         pass
     finally:
         os.unlink(own)
-    found = _read_key(runtime)
+    found = read_key(runtime)
     if found is None:
         raise OSError(5, "the cache's key can't be read back", path)
     return found

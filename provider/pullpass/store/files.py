@@ -204,6 +204,29 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def leftovers(directory: str, older_than_s: float) -> list[str]:
+    """The names of temporary files that a killed `write_atomic` has left behind.
+
+    Args:
+        directory: where to look.
+        older_than_s: those changed before this moment, seconds since the epoch: a younger one may be in use.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
+    found = []
+    for name in os.listdir(directory):
+        if not name.startswith(".") or not name.endswith(".tmp"):
+            continue
+        try:
+            status = os.lstat(os.path.join(directory, name))
+        except FileNotFoundError:  # its writer has renamed it
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_mtime < older_than_s:
+            found.append(name)
+    return found
+
+
 def remove_leftovers(directory: str, older_than_s: float) -> list[str]:
     """Remove temporary files that a killed `write_atomic` has left behind.
 
@@ -218,17 +241,12 @@ def remove_leftovers(directory: str, older_than_s: float) -> list[str]:
         OSError: the directory can't be read, or a file not removed.
     """
     removed = []
-    for name in os.listdir(directory):
-        if not name.startswith(".") or not name.endswith(".tmp"):
-            continue
-        path = os.path.join(directory, name)
+    for name in leftovers(directory, older_than_s):
         try:
-            status = os.lstat(path)
-            if stat.S_ISREG(status.st_mode) and status.st_mtime < older_than_s:
-                os.unlink(path)
-                removed.append(name)
-        except FileNotFoundError:  # its writer has renamed it
+            os.unlink(os.path.join(directory, name))
+        except FileNotFoundError:  # another process was faster
             continue
+        removed.append(name)
     return removed
 
 

@@ -1,0 +1,277 @@
+"""`pullpass approvals`: what is stored about credentials that were handed out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pullpass import config, patterns
+from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, order_form
+from pullpass.clock import SystemClock
+from pullpass.commands import Output, Subcommand, showing
+from pullpass.config.checks import duration_ns
+from pullpass.errors import ANSWERED, PullpassError, escape, outside
+from pullpass.upkeep import detail, faults, listing, pruning
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from pullpass.config import Config
+    from pullpass.upkeep import Tell
+    from pullpass.upkeep.listing import Item, Outlook, Wanted
+    from pullpass.upkeep.pruning import Pruned
+
+DESCRIPTION = """The approvals on this node: which service account was given a credential as which identity, for which
+repositories, and until when that counts. docs/approvals.md has their format, and what becomes of each."""
+EXAMPLE = """  pullpass approvals list --service-account 'team-a/*' --living
+  pullpass approvals prune --dry-run"""
+
+HEADINGS = (
+    "KEY",
+    "SERVICE ACCOUNT",
+    "IDENTITY",
+    "OPENS",
+    "STANDING",
+    "VALIDATED",
+    "EXPIRES",
+    "ROTATIONS",
+    "REPOSITORIES",
+)  # fmt: skip
+SHOWN_CHARS = 12  # of a key: enough to name it, and `show` takes the beginning
+
+
+def glob(check: Callable[[str], None]) -> Callable[[str], str]:
+    """A reader of globs for the command line; what it refuses is a `PullpassError`, `usage`.
+
+    Args:
+        check: raises `ValueError` on one that could match nothing.
+    """
+
+    def read(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise PullpassError("usage", f"the glob {outside(text)}: {outside(str(error))}") from None
+        return text
+
+    return read
+
+
+def duration_s(text: str) -> float:
+    """A duration on the command line, in seconds; what is none is a `PullpassError`, `usage`."""
+    try:
+        return duration_ns(text) / 10**9
+    except ValueError:
+        raise PullpassError("usage", f"{outside(text)} is no duration such as 90s, 12h, 7d") from None
+
+
+# --- list
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--service-account",
+        metavar="NS/NAME",
+        default="",
+        type=glob(patterns.check_service_account_glob),
+        help="a glob, as in a grant; an approval without a token is none of any",
+    )
+    parser.add_argument(
+        "--image", metavar="GLOB", default="", type=glob(order_form.check_image), help="HOST/REPOSITORY, as in an order"
+    )
+    parser.add_argument(
+        "--identity",
+        metavar="GLOB",
+        default="",
+        type=glob(order_form.check_identity),
+        help="what the workload became: a role ARN, an e-mail, ...",
+    )
+    parser.add_argument("--state", choices=(APPROVED, DENIED), default="", help="as it is stored")
+    standing = parser.add_mutually_exclusive_group()
+    standing.add_argument(
+        "--living", dest="standing", action="store_const", const=LIVING, default="", help="those that count now"
+    )
+    standing.add_argument(
+        "--expired", dest="standing", action="store_const", const=EXPIRED, help="those whose time is over"
+    )
+
+
+def _list(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    outlook = listing.outlook(settings, SystemClock().now_s())
+    wanted = listing.Wanted(
+        arguments.service_account, arguments.image, arguments.identity, arguments.state, arguments.standing
+    )
+    items = _items(settings, outlook, wanted, showing.progress("approvals read"))
+    return Output(ANSWERED, map(listing.document, items), _list_text(items, outlook))
+
+
+def _items(settings: Config, outlook: Outlook, wanted: Wanted, tell: Tell) -> Iterator[Item]:
+    with faults(settings.paths):
+        yield from listing.items(settings, outlook, wanted, tell)
+
+
+def _list_text(items: Iterator[Item], outlook: Outlook) -> Iterator[str]:
+    yield from showing.table(HEADINGS, map(_row, items), "no approvals")
+    if outlook.problem:
+        yield f"{escape(outlook.problem.what)}; {escape(outlook.problem.hint)}\n"
+
+
+def _row(item: Item) -> tuple[str, ...]:
+    approval, key = item.approval, item.key[:SHOWN_CHARS]
+    if approval is None:
+        return key, "", "", "", f"{item.standing}: {item.problem}", "", "", "", ""
+    return (
+        key,
+        listing.account(approval),
+        approval.identity,
+        approval.opens,
+        item.standing,
+        showing.second(approval.last_validated_s),
+        showing.second(approval.expires_s),
+        str(approval.rotations),
+        str(len(approval.repositories)),
+    )
+
+
+# --- show
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", help=f"its key, or the first {detail.PREFIX_CHARS} characters or more")
+
+
+def _show(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    outlook = listing.outlook(settings, SystemClock().now_s())
+    with faults(settings.paths):
+        item = detail.find(settings, outlook, arguments.key)
+        document = detail.document(settings, item, outlook)
+    return Output(ANSWERED, document, "".join(f"{escape(line)}\n" for line in _shown(document)))
+
+
+def _shown(document: dict[str, Any]) -> Iterator[str]:
+    """The document for people, one fact a line."""
+    yield _fact("file", document["file"])
+    yield _fact("standing", document["standing"])
+    yield _fact("next", document["next"])
+    if document["problem"]:
+        yield _fact("problem", f"it {document['problem']}")
+    yield from _stored(document["approval"] or {})
+    if document["renewedFrom"]:
+        yield _fact("renewed from", document["renewedFrom"])
+        yield _fact("used until", f"{document['usedUntil']}, should the cloud be out of reach")
+    for repository in document["repositories"]:
+        yield _fact("repository", f"{repository['image']}, by grant {repository['grant']!r} since "
+                    f"{repository['firstApproved']}: {repository['standing']}")  # fmt: skip
+    for order in document["orders"]:
+        effect = "voids it" if order["voids"] else "it was validated under it"
+        yield _fact(order["action"], f"order {order['id']} by {order['by']}, {order['reason']}: {effect}")
+    cache = document["cache"]
+    if cache:
+        there = "opens" if cache["decrypts"] else "does not open" if cache["present"] else "absent"
+        yield _fact("cache entry", f"{cache['file']}: {there}")
+        if cache["problem"]:
+            yield _fact("cache problem", cache["problem"])
+
+
+def _stored(stored: dict[str, Any]) -> Iterator[str]:
+    account = stored.get("serviceAccount")
+    if stored:
+        who = f"{account['namespace']}/{account['name']}, uid {account['uid']}" if account else "(no token)"
+        yield _fact("service account", who)
+    evidence, cloud = stored.get("evidence") or {}, stored.get("cloud") or {}
+    facts = {
+        "issuer": stored.get("issuer"),
+        "cluster": stored.get("cluster"),
+        "identity": stored.get("identity"),
+        "opens": stored.get("opens"),
+        "state": stored.get("state"),
+        "denied": stored.get("deniedAt") and f"{stored['deniedAt']}, {stored['deniedCode']}",
+        "first approved": stored.get("firstApproved"),
+        "last validated": stored.get("lastValidated"),
+        "expires": stored.get("expires"),
+        "password ends": stored.get("registryExpires"),
+        "session ends": stored.get("sessionExpires"),
+        "cloud unreachable": stored.get("unreachableAt"),
+        "rotations": str(stored["rotations"]) if stored else None,
+        "credential hash": stored.get("credentialHash"),
+        "hashes before": ", ".join(stored.get("previousHashes", ())),
+        "validated under": ", ".join(stored.get("validatedUnder", ())),
+        "pod": evidence.get("pod"),
+        "token id": evidence.get("jti"),
+        "token hash": evidence.get("tokenHash"),
+        "token expires": evidence.get("tokenExpires"),
+        "principal": cloud.get("principal"),
+        "access key id": cloud.get("accessKeyId"),
+        "request ids": ", ".join(cloud.get("requestIds", ())),
+    }
+    yield from (_fact(name, value) for name, value in facts.items() if value)
+
+
+def _fact(name: str, value: str) -> str:
+    return f"{name:<18} {value}"
+
+
+# --- prune
+
+
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than",
+        metavar="D",
+        type=duration_s,
+        default=pruning.DAY_S,
+        help="for how long it must have been over (default 24h); approval.outage at least, while which it may count on",
+    )
+    parser.add_argument("--unreadable", action="store_true", help="remove files that are no approvals as well")
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+
+
+def _prune(arguments: argparse.Namespace) -> Output:
+    settings = config.load(arguments.config)
+    wish = pruning.Wish(arguments.older_than, arguments.unreadable, arguments.dry_run)
+    done = pruning.prune(settings, SystemClock(), wish, showing.progress("approvals read"))
+    document = {
+        "dryRun": wish.dry_run,
+        "removed": done.removed,
+        "unreadable": done.unreadable,
+        "leftUnreadable": done.left_unreadable,
+        "busy": done.busy,
+        "intents": done.intents,
+        "leftovers": done.leftovers,
+    }
+    return Output(ANSWERED, document, "".join(f"{line}\n" for line in _pruned(done, dry_run=wish.dry_run)))
+
+
+def _pruned(done: Pruned, *, dry_run: bool) -> Iterator[str]:
+    verb = "would be removed" if dry_run else "removed"
+    yield f"{done.removed} approvals {verb}" + (f", {done.unreadable} of them unreadable" if done.unreadable else "")
+    yield f"{done.intents} intents and {done.leftovers} temporary files that crashes had left {verb}"
+    if done.busy:
+        yield f"{done.busy} are in use, and left for the next time"
+    if done.left_unreadable:
+        yield f"{done.left_unreadable} files can't be read and were left (--unreadable): see `pullpass approvals list`"
+
+
+SUBCOMMANDS = {
+    "list": Subcommand(
+        "approvals and how they stand, files that are none as well",
+        "  pullpass approvals list --service-account 'team-a/*' --living\n"
+        "  pullpass approvals list --json | jq -r '.[] | select(.state == \"denied\") | .id'",
+        _list_arguments,
+        _list,
+    ),
+    "show": Subcommand(
+        "everything about one, and what would come of it now; what policy says now: `pullpass explain`",
+        "  pullpass approvals show 3f9a1c22",
+        _show_arguments,
+        _show,
+    ),
+    "prune": Subcommand(
+        "remove approvals that are over, each after its line in the audit trail, and what crashes have left",
+        "  pullpass approvals prune --older-than 7d --dry-run",
+        _prune_arguments,
+        _prune,
+    ),
+}

@@ -1,0 +1,151 @@
+"""Everything about one approval: what is stored, what is in the cache, and what would come of it now."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pullpass import approvals, stored
+from pullpass.approvals import UnreadableError, codec, orders
+from pullpass.cache import disk
+from pullpass.errors import PullpassError, outside
+from pullpass.store import moments
+from pullpass.upkeep import listing
+
+if TYPE_CHECKING:
+    from pullpass.approvals import Approval
+    from pullpass.config import Config
+    from pullpass.upkeep.listing import Item, Outlook
+
+PREFIX_CHARS = 8  # of a key, at least: fewer begin more than one in a store of some thousands
+
+# What comes of each standing; `_next` knows about a living one.
+NEXT = {
+    approvals.EXPIRED: "the next request makes an exchange",
+    approvals.AHEAD: "the next request makes an exchange: it is from the future, so a clock was wrong, or is",
+    approvals.VOIDED: "the next request makes an exchange, under the order",
+    approvals.REMEMBERED: "requests are refused without asking the cloud, until the denial counts no more",
+    listing.LAPSED: "the next request asks the cloud again",
+    listing.BLOCKED: "requests are refused until the order is over or lifted",
+    listing.STOPPED: "every request is refused until the order can be read",
+    listing.UNREADABLE: "the next request makes an exchange, and the file is replaced",
+}
+
+
+def find(config: Config, outlook: Outlook, beginning: str) -> Item:
+    """The approval whose key begins like this.
+
+    Args:
+        config: the operator's configuration.
+        outlook: of now.
+        beginning: of the key, at least `PREFIX_CHARS`, or the whole of it.
+
+    Raises:
+        PullpassError: `usage` when it is too short; `approval-unknown` when there is none, or more than one;
+            `state-path`.
+        OSError: the directory can't be listed.
+    """
+    if len(beginning) < PREFIX_CHARS:
+        raise PullpassError("usage", f"the key {outside(beginning)} has less than {PREFIX_CHARS} characters")
+    state = config.paths.state
+    keys = [key for key in approvals.keys(state) if key.startswith(beginning)]
+    if beginning in keys:
+        keys = [beginning]
+    if len(keys) != 1:
+        some = f"{len(keys)} approvals begin" if keys else "no approval begins"
+        raise PullpassError("approval-unknown", f"{some} with {outside(beginning)}")
+    try:
+        approval = approvals.find(approvals.directory(state, make=False), keys[0])
+    except UnreadableError as error:
+        return listing.Item(keys[0], None, error.what, listing.UNREADABLE)
+    if approval is None:
+        raise PullpassError("approval-unknown", f"{keys[0]} was removed just now")
+    return listing.Item(keys[0], approval, "", listing.standing(approval, outlook))
+
+
+def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
+    """All of it.
+
+    Args:
+        config: the operator's configuration.
+        item: of `find`.
+        outlook: of now.
+
+    Returns:
+        `approval` (the stored document, or null), `file`, `problem` (why there is none), `standing`, `next` (what the
+        next request comes to, as far as policy and token let it come), `repositories` (each with its own standing,
+        since orders select images), `orders` (those in force that are about it), `cache` (never what is in it),
+        `renewedFrom`, `usedUntil` (should the cloud be out of reach).
+    """
+    approval = item.approval
+    path = os.path.join(approvals.directory(config.paths.state, make=False), f"{item.key}.json")
+    found: dict[str, Any] = {
+        "approval": codec.document(approval) if approval else None,
+        "file": path,
+        "problem": item.problem or None,
+        "standing": item.standing,
+    }
+    cache = _cache(config, approval) if approval else None
+    found["next"] = _next(item, outlook, cache)
+    found["cache"] = cache
+    found["repositories"] = _repositories(approval, outlook) if approval else []
+    found["orders"] = _orders(approval, outlook) if approval else []
+    known = approval is not None and approval.state == approvals.APPROVED
+    found["renewedFrom"] = moments.text(stored.renewed_from_s(approval)) if approval and known else None
+    found["usedUntil"] = moments.text(_used_until_s(approval, outlook)) if approval and known else None
+    return found
+
+
+def _next(item: Item, outlook: Outlook, cache: dict[str, Any] | None) -> str:
+    if item.approval is None or item.standing != approvals.LIVING:
+        return NEXT[item.standing]
+    if item.approval.life_ends_s - outlook.now_s < outlook.times.min_life_s:
+        return "the next request makes an exchange: less than approval.min_life is left of the credential"
+    if cache and cache["decrypts"]:
+        return "requests are served from the cache"
+    return "the next request makes an exchange: the cache has no credential for it"
+
+
+def _cache(config: Config, approval: Approval) -> dict[str, Any]:
+    path = os.path.join(config.paths.runtime, disk.NAME, approval.key)
+    credential, damages = stored.cached(config, approval, make=False)
+    return {
+        "file": path,
+        "present": os.path.lexists(path),
+        "decrypts": credential is not None,
+        "problem": "; ".join(damage.message for damage in damages) or None,
+    }
+
+
+def _repositories(approval: Approval, outlook: Outlook) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": image,
+            "grant": item.grant,
+            "firstApproved": moments.text(item.first_approved_s),
+            "standing": listing.standing(approval, outlook, image),
+        }
+        for image, item in approval.repositories.items()
+    ]
+
+
+def _orders(approval: Approval, outlook: Outlook) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": order.id,
+            "action": order.action,
+            "voids": order.action == orders.BLOCK or order.id not in approval.validated_under,
+            "reason": order.reason,
+            "by": order.by,
+        }
+        for order in listing.applying(approval, outlook.orders)
+    ]
+
+
+def _used_until_s(approval: Approval, outlook: Outlook) -> float:
+    """Until when an outage of the cloud does not matter."""
+    times = outlook.times
+    return max(
+        approval.expires_s,
+        min(approval.expires_s + times.outage_s, approval.registry_expires_s - times.min_life_s),
+    )
