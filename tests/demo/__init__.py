@@ -1,6 +1,6 @@
-"""The demo: a node and its clouds on this machine, and twelve scenes that show what pullpass gives out and what not.
+"""The demo: a node and its clouds on this machine, and sixteen scenes that show what pullpass gives out and what not.
 
 Its parts: `stage` (the node: configuration, launchers, the kubelet's way to run them), `clients` (who pulls with what
-was issued), `story` (the scenes), `scenes` (what kinds of them there are, and what each expects), `telling` (what a
-person or a program reads of it). `scripts/demo` starts it.
+was issued), `story` (the scenes), `scenes` and `lasting` (what kinds of them there are, and what each expects),
+`telling` (what a person or a program reads of it). `scripts/demo` starts it.
 """

@@ -25,11 +25,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENDED_BY_SIGNAL = 130
 
 
-def play(stage: Stage, client: clients.Client, teller: Teller | None) -> list[tuple[scenes.Scene, scenes.Outcome]]:
+def play(
+    stage: Stage, client: clients.Client, teller: Teller | None, story: tuple[scenes.Scene, ...]
+) -> list[tuple[scenes.Scene, scenes.Outcome]]:
     """Play every scene on a stage, and tell each when it is over."""
     shared = scenes.Shared(client)
     played: list[tuple[scenes.Scene, scenes.Outcome]] = []
-    for number, scene in enumerate(SCENES, 1):
+    for number, scene in enumerate(story, 1):
         outcome = scenes.Outcome()
         try:
             scene.play(stage, shared, outcome)
@@ -41,7 +43,13 @@ def play(stage: Stage, client: clients.Client, teller: Teller | None) -> list[tu
     return played
 
 
-def perform(cloud: Cloud, directory: str, config: str, teller: Teller | None) -> dict[str, Any]:
+def perform(
+    cloud: Cloud,
+    directory: str,
+    config: str,
+    teller: Teller | None,
+    story: tuple[scenes.Scene, ...] = SCENES,
+) -> dict[str, Any]:
     """The whole demo before a cloud that is serving.
 
     Args:
@@ -49,6 +57,7 @@ def perform(cloud: Cloud, directory: str, config: str, teller: Teller | None) ->
         directory: an empty one of our own, absolute.
         config: the operator's configuration.
         teller: who tells the story; None for nobody.
+        story: the scenes.
 
     Returns:
         The document of `--json`; `asExpected` says whether every scene was.
@@ -61,7 +70,7 @@ def perform(cloud: Cloud, directory: str, config: str, teller: Teller | None) ->
     if teller:
         teller.open(cloud, client, directory)
     stage.install()
-    played = play(stage, client, teller)
+    played = play(stage, client, teller, story)
     if teller:
         teller.table(played)
     rows = [
@@ -75,13 +84,20 @@ def perform(cloud: Cloud, directory: str, config: str, teller: Teller | None) ->
     return {"asExpected": all(row["asExpected"] for row in rows), "client": client.name, "scenes": rows}
 
 
-def run(*, keep: bool, as_json: bool, prepare: Callable[[Cloud, str], str] = configuration) -> int:
+def run(
+    *,
+    keep: bool,
+    as_json: bool,
+    prepare: Callable[[Cloud, str], str] = configuration,
+    story: tuple[scenes.Scene, ...] = SCENES,
+) -> int:
     """Play with a fresh cloud in a fresh directory, and leave nothing behind unless asked to.
 
     Args:
         keep: leave the directory, and say where it is; when the demo could not be played to its end, nothing is left.
         as_json: print the result as a document, and no story.
         prepare: makes the operator's configuration, for a cloud and the node's directory.
+        story: the scenes.
 
     Returns:
         The exit status: 0 only when every scene was as expected.
@@ -91,7 +107,7 @@ def run(*, keep: bool, as_json: bool, prepare: Callable[[Cloud, str], str] = con
     told = False
     try:
         with Cloud(os.path.join(directory, "cloud")) as cloud:
-            document = perform(cloud, directory, prepare(cloud, directory), teller)
+            document = perform(cloud, directory, prepare(cloud, directory), teller, story)
         if as_json:
             json.dump(document | {"kept": directory if keep else None}, sys.stdout, indent=2)
             sys.stdout.write("\n")

@@ -167,13 +167,13 @@ class Stage:
         Raises:
             DemoError: it failed.
         """
-        done = self._pullpass("install", "--bin-dir", self.bin_dir)
+        done = self.pullpass("install", "--bin-dir", self.bin_dir)
         if done.returncode:
             raise DemoError(f"`pullpass install` failed: {_text(done.stderr).strip()}")
 
     def explain(self, raw: bytes) -> str:
         """What `pullpass explain` prints of a request."""
-        done = self._pullpass("explain", stdin=raw)
+        done = self.pullpass("explain", stdin=raw)
         return _text(done.stdout) + _text(done.stderr)
 
     def ask(self, raw: bytes, launcher: str = "pullpass-ecr") -> Reply:
@@ -198,9 +198,9 @@ class Stage:
             status, stdout, stderr = done.returncode, done.stdout, done.stderr
         return Reply(status, stdout, _text(stderr), self.cloud.requests()[before:])
 
-    def _pullpass(self, command: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def pullpass(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run a command of the program that is installed beside this interpreter."""
-        line = [sys.executable, "-I", "-m", "pullpass", command, *arguments, "--config", self.config_file]
+        line = [sys.executable, "-I", "-m", "pullpass", *words, "--config", self.config_file]
         return subprocess.run(line, input=stdin, capture_output=True, cwd="/", env={}, check=False)
 
 

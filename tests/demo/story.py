@@ -1,4 +1,4 @@
-"""The scenes, in the order in which they are played: first AWS, then Google, then who has no token or needs none."""
+"""The scenes, in order: first AWS, then Google, then who has no token or needs none, then what lasts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cloud import ACCOUNT
 from cloud.gcp.world import GOOGLE_AUDIENCE, LOCATION, PROJECT, PULL_ACCOUNT
 from cloud.world import NODE_ROLE
+from demo.lasting import SESSION_S, Audited, Revalidated, Rotated, Survived
 from demo.scenes import Asker, Image, Issued, Leaked, Public, Refused, Scene
 from demo.stage import GOOGLE_HOST, HOST
 
@@ -135,5 +136,31 @@ SCENES: tuple[Scene, ...] = (
         " counts no error, and no credential.",
         STATIC,
         TEAM_B,
+    ),
+    Rotated(
+        "a credential is renewed",
+        f"From here on the configuration has short times, so that nobody waits for an hour. A pod needs {OTHER}; the"
+        f" session behind the password lasts {SESSION_S} seconds. Once half of them are gone, the next start renews it,"
+        " while the old one still lives.",
+        OTHER,
+    ),
+    Revalidated(
+        "a right is withdrawn, and forced through",
+        f"The role's trust is withdrawn in the cloud. The password of {APP.name} was given before and lives for hours,"
+        " so the next start is still answered from the cache. An order to revalidate ends that: the cloud is asked,"
+        " and says no. The right is restored, and the next start is served. A block refuses without asking the cloud,"
+        " until it is lifted.",
+        APP.name,
+    ),
+    Survived(
+        "an outage is survived",
+        "The approval has grown too old, the cloud does not answer, and the pod restarts: it is served with the"
+        " password that still lives, and the trail tells so. What nobody ever had is not made up.",
+        OTHER,
+        f"{HOST}/team-a/web",
+    ),
+    Audited(
+        "the audit trail is edited",
+        "Somebody makes a refusal look like a credential served. Every line holds the hash of the one before.",
     ),
 )

@@ -21,7 +21,9 @@ import pytest
 from cloud import ACCOUNT
 from cloud.gcp.world import PULL_ACCOUNT
 from demo.__main__ import perform, run
+from demo.lasting import Audited, Revalidated, Rotated, Survived
 from demo.stage import GRANTS, HOST, DemoError, configuration
+from demo.story import SCENES
 from demo.telling import Teller
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PATH = "/usr/bin:/bin"
 CODES = [
     "-", "DENIED", "no-grant", "registry-unknown", "token-expired", "token-audience", "identity-not-allowed",
-    "-", "-", "token-audience", "-", "-",
+    "-", "-", "token-audience", "-", "-", "-", "blocked-by-order", "-", "-",
 ]  # fmt: skip
+FIRST = SCENES[:12]  # those that wait for nothing
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
@@ -64,7 +67,7 @@ def table(output: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("program", ["skopeo", "http"])
 def test_story(tmp_path: Path, program: str) -> None:
-    """With either client, and proxies and cloud settings that lead astray, all twelve scenes are as expected."""
+    """With either client, and proxies and cloud settings that lead astray, all sixteen scenes are as expected."""
     if program == "skopeo" and shutil.which("skopeo", path=SYSTEM_PATH) is None:
         pytest.skip("skopeo is not installed: apt-get install skopeo")
     astray = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"], NOBODY)
@@ -75,8 +78,8 @@ def test_story(tmp_path: Path, program: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = table(done.stdout)
     assert [row[-2:] for row in rows] == [[code, "yes"] for code in CODES]
-    assert [row[0].partition(" ")[0] for row in rows] == [str(number) for number in range(1, 13)]
-    assert done.stdout.endswith("all 12 scenes as expected\n")
+    assert [row[0].partition(" ")[0] for row in rows] == [str(number) for number in range(1, 17)]
+    assert done.stdout.endswith("all 16 scenes as expected\n")
     assert ("Images are pulled with skopeo version" in " ".join(done.stdout.split())) == (program == "skopeo")
     assert "would send      sts:AssumeRoleWithWebIdentity" in done.stdout
     assert "the credential is the node's own" in done.stdout
@@ -90,15 +93,16 @@ def test_no_secret_is_told(cloud: Cloud, tmp_path: Path) -> None:
     document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
     told = story.getvalue() + json.dumps(document)
     issued = [*cloud.world.passwords, *cloud.google.tokens]
-    assert len(issued) == 5, "two passwords, and three access tokens, one of which only led to another"
+    assert len(cloud.google.tokens) == 3, "one of which only led to another"
+    assert len(cloud.world.passwords) > 4, "two in the first scenes, two in the rotation, and more after that"
     secrets = list(issued)
     for session in cloud.world.sessions.values():
         secrets += [session.secret_key, session.token]
     for token in sent(cloud):
         secrets += [token, token.rpartition(".")[2]]
     assert [secret for secret in secrets if secret in told] == []
-    for password in cloud.world.passwords:
-        assert hashlib.sha256(password.encode()).hexdigest()[:12] in told
+    prints = [hashlib.sha256(password.encode()).hexdigest()[:12] for password in cloud.world.passwords]
+    assert [print_ in told for print_ in prints[:4]] == [True] * 4
     files = [path.read_text("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert not [secret for secret in issued if any(secret in text for text in files)]
 
@@ -111,10 +115,10 @@ def sent(cloud: Cloud) -> list[str]:
 
 def test_refusals_show_their_line(cloud: Cloud, tmp_path: Path) -> None:
     """Each refused scene shows the one line that the kubelet would log."""
-    document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), None)
+    document = perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), None, FIRST)
     lines = [fact["text"] for row in document["scenes"] for fact in row["facts"] if fact["what"] == "stderr"]
     codes = [re.match(r"pullpass: ([a-z-]+): .+; .+", line)[1] for line in lines]  # type: ignore[index]
-    assert codes == [code for code in CODES if code.islower()]
+    assert codes == [code for code in CODES[:12] if code.islower()]
 
 
 def opened(cloud: Cloud) -> None:
@@ -203,13 +207,29 @@ def test_what_is_wrong_is_noticed(
         spoil(cloud)
         return configuration(cloud, directory, **settings)
 
-    status = run(keep=False, as_json=True, prepare=prepare)
+    status = run(keep=False, as_json=True, prepare=prepare, story=FIRST)
     document = json.loads(capsys.readouterr().out)
     surprises = {row["scene"]: row["surprise"] for row in document["scenes"] if not row["asExpected"]}
     assert list(surprises) == wrong
     assert all(surprises.values())
     assert status == (1 if wrong else 0)
     assert document["asExpected"] == (not wrong)
+
+
+LONG = '\n[approval]\nmax_age = "1h"\n'
+
+
+def test_what_lasts_is_noticed_when_it_does_not(cloud: Cloud, tmp_path: Path) -> None:
+    """With the times of every day nothing is renewed, forced or survived within seconds; and an edit that was there."""
+    text = configuration(cloud, str(tmp_path), grants=GRANTS + LONG)
+    lasting = tuple(scene for scene in SCENES if isinstance(scene, Rotated | Revalidated | Survived | Audited))
+    assert lasting == SCENES[12:]
+    document = perform(cloud, str(tmp_path), text, None, lasting)
+    assert [row["scene"] for row in document["scenes"] if not row["asExpected"]] == [1, 2, 3]
+    trail = next((tmp_path / "state" / "audit").glob("*.jsonl"))
+    trail.write_bytes(trail.read_bytes().replace(b'"code":"credential-too-short"', b'"code":"credential-too-shy"'))
+    (row,) = perform(cloud, str(tmp_path), text, None, lasting[-1:])["scenes"]
+    assert "`pullpass audit verify` left with 1, and not with 0" in row["surprise"]
 
 
 OTHER_AUDIENCES = [
@@ -227,7 +247,7 @@ def test_the_audience_is_what_refuses(cloud: Cloud, tmp_path: Path, changed: dic
         configuration(cloud, str(tmp_path)),
         flags=re.MULTILINE,
     )
-    document = perform(cloud, str(tmp_path), config, None)
+    document = perform(cloud, str(tmp_path), config, None, FIRST)
     assert [row["scene"] for row in document["scenes"] if not row["asExpected"]] == wrong
 
 
@@ -235,7 +255,7 @@ def test_surprises_are_told(cloud: Cloud, tmp_path: Path) -> None:
     """A scene that is not as expected says so, and why, and so does the end."""
     cloud.remove_role("pull-team-a")
     story = io.StringIO()
-    perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story))
+    perform(cloud, str(tmp_path), configuration(cloud, str(tmp_path)), Teller(story), FIRST)
     told = story.getvalue()
     assert "not as expected: no answer, but exit status 4 and 'pullpass: aws-sts-denied: " in told
     assert [row[-1] for row in table(told)] == ["no", "no", *["yes"] * 10]
