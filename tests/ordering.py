@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from pullpass.approvals import order_form
@@ -57,3 +59,30 @@ def plant(state: Path, name: str, content: bytes | dict[str, Any]) -> Path:
 def make_desk(state: Path, lines: list[dict[str, object]], clock: Clock | None = None) -> Desk:
     """A desk that writes its lines to a list."""
     return Desk(str(state), "test-1", "alice", clock or FakeClock(), lines.extend)
+
+
+class Mount:
+    """A directory written as the kubelet does it for a ConfigMap: a version beside, and one rename."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.version = 0
+        place.mkdir()
+        place.chmod(0o777)  # what a volume's mount point has
+
+    def publish(self, files: dict[str, Any]) -> None:
+        """Another version; the one before is removed."""
+        before = self.place.resolve() / os.readlink(self.place / "..data") if self.version else None
+        self.version += 1
+        name = f"..2026_11_24_16_00_00.{self.version}"
+        (self.place / name).mkdir(mode=0o755)
+        for file, content in files.items():
+            (self.place / name / file).write_bytes(
+                content if isinstance(content, bytes) else json.dumps(content).encode()
+            )
+            if not (self.place / file).is_symlink():
+                (self.place / file).symlink_to(f"..data/{file}")
+        (self.place / "..data_tmp").symlink_to(name)
+        (self.place / "..data_tmp").rename(self.place / "..data")
+        if before:
+            shutil.rmtree(before)
