@@ -16,9 +16,8 @@ import pwd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pullpass import approvals, trail
-from pullpass.approvals import order_form, order_store, orders
+from pullpass.approvals import order_form, orders
 from pullpass.approvals.order_changes import Desk
-from pullpass.errors import escape
 from pullpass.store import moments
 
 if TYPE_CHECKING:
@@ -29,9 +28,11 @@ if TYPE_CHECKING:
     from pullpass.clock import Clock
     from pullpass.config import Config
 
+    Stored = Iterable[tuple[str, Approval | approvals.UnreadableError]]
+    Tell = Callable[[int], None] | None
+
 TRAIL_WAIT_S = 10.0  # a person waits longer than a pull
-SHOWN = 20  # rows of a table; `--json` has all
-PROGRESS_EVERY = 10_000
+TOLD_EVERY = 1000  # how often who watches is told how many approvals were read
 
 # What no order can do, whatever it says. The last word on each is the kubelet's or the registry's.
 OPEN = (
@@ -103,34 +104,27 @@ class Hits:
         images: what was hit so far.
     """
 
-    def __init__(
-        self, state: str, order: Order, recheck_s: float, now_s: float, progress: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, order: Order, stored: Stored, recheck_s: float, now_s: float, tell: Tell = None) -> None:
         """Prepare to look.
 
         Args:
-            state: the state directory.
             order: the order.
+            stored: the approvals, as `approvals.scan` gives them.
             recheck_s: `approval.recheck`.
             now_s: the time, seconds since the epoch.
-            progress: is told now and then how many approvals were read.
+            tell: is told now and then how many approvals were read.
         """
         self.order = order
-        self.bites_by_s = max(now_s, now_s if order.not_before_s is None else order.not_before_s) + recheck_s
+        self.bites_by_s = max(now_s, order.not_before_s or 0.0) + recheck_s
         self.approvals = self.over = self.unreadable = 0
         self.images: dict[str, Image] = {}
-        self._state, self._now_s, self._progress = state, now_s, progress
+        self._stored, self._now_s, self._tell = stored, now_s, tell
 
     def __iter__(self) -> Iterator[tuple[Approval, tuple[str, ...]]]:
-        """Each approval that is hit, and which of its images; counting as it goes.
-
-        Raises:
-            PullpassError: `state-path`.
-            OSError: the approvals can't be listed.
-        """
-        for number, (_, found) in enumerate(approvals.scan(self._state), 1):
-            if self._progress and not number % PROGRESS_EVERY:
-                self._progress(number)
+        """Each approval that is hit, and which of its images; counting as it goes."""
+        for number, (_, found) in enumerate(self._stored, 1):
+            if self._tell and not number % TOLD_EVERY:
+                self._tell(number)
             if isinstance(found, approvals.UnreadableError):
                 self.unreadable += 1
                 continue
@@ -160,9 +154,6 @@ def selected(order: Order, approval: Approval) -> tuple[str, ...]:
     return tuple(image for image in approval.repositories if orders.matches(order, *who, image, approval.identity))
 
 
-# --- for `--json`
-
-
 def document(order: Order, *, new: bool, hits: Hits) -> dict[str, Any]:
     """What giving an order has come to. The arrays are iterators, to be read in their order.
 
@@ -181,7 +172,7 @@ def document(order: Order, *, new: bool, hits: Hits) -> dict[str, Any]:
             {"image": image, "approvals": found.approvals, "passwordsEnd": moments.text(found.passwords_end_s)}
             for image, found in _once(hits.images)
         ),
-        "staysOpen": _open(order),
+        "staysOpen": stays_open(order),
     }
 
 
@@ -203,102 +194,6 @@ def _hit(approval: Approval, images: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _open(order: Order) -> list[str]:
+def stays_open(order: Order) -> list[str]:
+    """What the order can't close, in words."""
     return [*OPEN, *([STILL_ALLOWED] if order.action == orders.REVALIDATE else [])]
-
-
-# --- for people
-
-
-def text(order: Order, *, new: bool, hits: Hits, now_s: float) -> Iterator[str]:
-    """The same for people, as it is found.
-
-    Args:
-        order: as it is stored.
-        new: whether it was not there before.
-        hits: of the order, not iterated over.
-        now_s: the time, seconds since the epoch.
-    """
-    was = "" if new else " already, unchanged"
-    yield _lines([f"order {order.id} is {order_store.state_of(order, now_s)}{was}", *_told(order), ""])
-    rows: list[tuple[str, ...]] = []
-    for approval, images in hits:
-        if len(rows) < SHOWN:
-            rows.append(_row(approval, images))
-    if rows:
-        yield columns([("SERVICE ACCOUNT", "IDENTITY", "IMAGES", "VALIDATED", "PASSWORD ENDS"), *rows])
-    yield _lines(_counted(hits))
-    if hits.images:
-        yield columns([("IMAGE", "APPROVALS", "BITES BY", "PASSWORDS END"), *_image_rows(hits)])
-        yield _more(len(hits.images), "images")
-    yield _lines(
-        ["", f"It bites by {short(hits.bites_by_s)} at the latest: until then the kubelet may hold an answer."]
-    )
-    if hits.ends_too_soon():
-        yield _lines(["It expires before that: what the kubelet holds may outlive it, and never meet it."])
-    yield _lines(["What it does not close:", *(f"  - {what}" for what in _open(order))])
-
-
-def _told(order: Order) -> Iterator[str]:
-    yield f"  action   {order.action}"
-    yield f"  selects  {selector_text(order)}"
-    if order.not_before_s is not None:
-        yield f"  from     {moments.text(order.not_before_s)}"
-    if order.expires_s is not None:
-        yield f"  until    {moments.text(order.expires_s)}"
-    yield f"  reason   {order.reason}"
-    yield f"  by       {order.by}, {moments.text(order.created_s)}"
-
-
-def selector_text(order: Order) -> str:
-    """What an order selects, in words."""
-    globs = (("image", order.image), ("service account", order.service_account), ("identity", order.identity))
-    return " and ".join(f"{name} {glob}" for name, glob in globs if glob) or "everything"
-
-
-def _row(approval: Approval, images: tuple[str, ...]) -> tuple[str, ...]:
-    account = f"{approval.namespace}/{approval.service_account}" if approval.namespace else "(no token)"
-    more = f" +{len(images) - 1}" if len(images) > 1 else ""
-    times = (approval.last_validated_s, approval.registry_expires_s)
-    return (account, approval.identity, images[0] + more, *map(short, times))
-
-
-def _counted(hits: Hits) -> Iterator[str]:
-    if hits.approvals > SHOWN:
-        yield f"... and {hits.approvals - SHOWN} more (--json has all)"
-    yield f"It hits {number_of(hits.approvals, 'stored approval')}" + (
-        f"; {number_of(hits.over, 'more')} it selects, whose password has ended already" if hits.over else ""
-    )
-    if hits.unreadable:
-        yield f"{number_of(hits.unreadable, 'file')} in the store can't be read, and count for nothing"
-
-
-def _image_rows(hits: Hits) -> Iterator[tuple[str, ...]]:
-    most_first = sorted(hits.images.items(), key=lambda item: (-item[1].approvals, item[0]))
-    for image, found in most_first[:SHOWN]:
-        yield image, str(found.approvals), short(hits.bites_by_s), short(found.passwords_end_s)
-
-
-def _more(count: int, what: str) -> str:
-    return _lines([f"... and {count - SHOWN} more {what} (--json has all)"]) if count > SHOWN else ""
-
-
-def number_of(count: int, what: str) -> str:
-    """A count and its noun."""
-    return f"{count} {what}" if count == 1 or what == "more" else f"{count} {what}s"
-
-
-def short(moment_s: float) -> str:
-    """A moment to the second: `2026-11-24T16:00:00Z`."""
-    return f"{moments.text(moment_s)[:19]}Z"
-
-
-def columns(rows: Iterable[tuple[str, ...]]) -> str:
-    """A table: cells escaped, columns parted by two blanks."""
-    cells = [[escape(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in cells)
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(escape(line) + "\n" for line in lines)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from pullpass import admin, config
+from pullpass import admin, approvals, config
 from pullpass.approvals import order_store
 from pullpass.approvals.orders import Order
 from pullpass.clock import SystemClock
-from pullpass.commands import Output
-from pullpass.errors import ANSWERED, PullpassError, outside
+from pullpass.commands import Output, showing
+from pullpass.errors import ANSWERED, PullpassError, escape, outside
 from pullpass.store import moments
+from pullpass.upkeep import NO_TOKEN, faults
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
+    from pullpass.admin import Hits
+    from pullpass.approvals import Approval
+    from pullpass.config import Config
+
+SHOWN_ROWS = 20  # of a table; `--json` has all
+APPROVALS = ("SERVICE ACCOUNT", "IDENTITY", "IMAGES", "VALIDATED", "PASSWORD ENDS")
+IMAGES = ("IMAGE", "APPROVALS", "BITES BY", "PASSWORDS END")
 MOMENT = "a moment in UTC such as 2026-11-24T16:00:00Z (`date -u -d '+2 hours' +%FT%TZ` writes one)"
 
 
@@ -65,21 +72,14 @@ def run(action: str, arguments: argparse.Namespace) -> Output:
     except ValueError as error:
         raise PullpassError("usage", outside(str(error)), f"see `pullpass {action} --help`") from None
     now_s = clock.now_s()
-    hits = admin.Hits(settings.paths.state, order, settings.approval.recheck_s, now_s, progress("approvals read"))
-    return Output(
-        ANSWERED, admin.document(order, new=new, hits=hits), admin.text(order, new=new, hits=hits, now_s=now_s)
-    )
+    tell = showing.progress("approvals read")
+    hits = admin.Hits(order, _stored(settings), settings.approval.recheck_s, now_s, tell)
+    return Output(ANSWERED, admin.document(order, new=new, hits=hits), _text(hits, new=new, now_s=now_s))
 
 
-def progress(what: str) -> Callable[[int], None] | None:
-    """Tells a person who watches how far a long scan has come; None when nobody does."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return None
-
-    def tell(count: int) -> None:
-        sys.stderr.write(f"{count} {what}\n")
-
-    return tell
+def _stored(settings: Config) -> admin.Stored:
+    with faults(settings.paths):
+        yield from approvals.scan(settings.paths.state)
 
 
 def _order(action: str, arguments: argparse.Namespace) -> Order:
@@ -117,3 +117,80 @@ def _moment(written: str | None, option: str, hint: str) -> float | None:
         return moments.parse(written)
     except ValueError:
         raise PullpassError("usage", f"{option} is {outside(written, 64)}, expected {MOMENT}", hint) from None
+
+
+# --- what it came to, for people
+
+
+def _text(hits: Hits, *, new: bool, now_s: float) -> Iterator[str]:
+    order = hits.order
+    was = "" if new else " already, unchanged"
+    yield _lines([f"order {order.id} is {order_store.state_of(order, now_s)}{was}", *_told(order), ""])
+    rows: list[tuple[str, ...]] = []
+    for approval, images in hits:
+        if len(rows) < SHOWN_ROWS:
+            rows.append(_row(approval, images))
+    if rows:
+        yield from showing.table(APPROVALS, rows, "")
+        yield _lines(_more(hits.approvals, "approvals"))
+    yield _lines(_counted(hits))
+    if hits.images:
+        yield "\n"
+        yield from showing.table(IMAGES, _image_rows(hits), "")
+        yield _lines(_more(len(hits.images), "images"))
+    yield _lines(
+        ["", f"It bites by {showing.second(hits.bites_by_s)} at the latest: until then the kubelet may hold an answer."]
+    )
+    if hits.ends_too_soon():
+        yield _lines(["It ends before that, so what the kubelet holds may never meet it."])
+    yield _lines(["What it does not close:", *(f"  - {what}" for what in admin.stays_open(order))])
+
+
+def _told(order: Order) -> Iterator[str]:
+    yield f"  action   {order.action}"
+    yield f"  selects  {selected(order)}"
+    if order.not_before_s is not None:
+        yield f"  from     {moments.text(order.not_before_s)}"
+    if order.expires_s is not None:
+        yield f"  until    {moments.text(order.expires_s)}"
+    yield f"  reason   {order.reason}"
+    yield f"  by       {order.by}, {moments.text(order.created_s)}"
+
+
+def selected(order: Order) -> str:
+    """What an order selects, in words."""
+    globs = (("image", order.image), ("service account", order.service_account), ("identity", order.identity))
+    return " and ".join(f"{name} {glob}" for name, glob in globs if glob) or "everything"
+
+
+def _row(approval: Approval, images: tuple[str, ...]) -> tuple[str, ...]:
+    account = f"{approval.namespace}/{approval.service_account}" if approval.namespace else NO_TOKEN
+    more = f" +{len(images) - 1}" if len(images) > 1 else ""
+    times = (approval.last_validated_s, approval.registry_expires_s)
+    return (account, approval.identity, images[0] + more, *map(showing.second, times))
+
+
+def _counted(hits: Hits) -> Iterator[str]:
+    over = f"; {hits.over} more it selects, whose password has ended already" if hits.over else ""
+    yield f"It hits {number_of(hits.approvals, 'stored approval')}{over}"
+    if hits.unreadable:
+        yield f"{number_of(hits.unreadable, 'file')} in the store can't be read; a request for each starts afresh"
+
+
+def _image_rows(hits: Hits) -> Iterator[tuple[str, ...]]:
+    most_first = sorted(hits.images.items(), key=lambda item: (-item[1].approvals, item[0]))
+    for image, found in most_first[:SHOWN_ROWS]:
+        yield image, str(found.approvals), showing.second(hits.bites_by_s), showing.second(found.passwords_end_s)
+
+
+def _more(count: int, what: str) -> list[str]:
+    return [f"... and {count - SHOWN_ROWS} more {what} (--json has all)"] if count > SHOWN_ROWS else []
+
+
+def number_of(count: int, what: str) -> str:
+    """A count and its noun."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{escape(line)}\n" for line in lines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pullpass import admin, config
 from pullpass.approvals import order_form, order_store, order_sync, orders
 from pullpass.clock import SystemClock
-from pullpass.commands import Output, Subcommand, giving
+from pullpass.commands import Output, Subcommand, giving, showing
 from pullpass.errors import ANSWERED, escape
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """The orders that requests on this node are held to. They are given by `pullpass revalidate` and
 `pullpass block`, or come for a whole fleet by `pullpass orders sync`."""
 EXAMPLE = "  pullpass orders list"
+
+HEADINGS = ("ID", "ACTION", "STATE", "FROM", "SELECTS", "EXPIRES", "BY", "REASON")
 
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +47,7 @@ def _list(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     found = order_store.listing(settings.paths.state, SystemClock().now_s())
     place = orders.directory(settings.paths.state)
-    rows = [("ID", "ACTION", "STATE", "FROM", "SELECTS", "EXPIRES", "BY", "REASON"), *map(_row, found)]
-    text = admin.columns(rows) if found else "no orders\n"
+    text = showing.table(HEADINGS, map(_row, found), "no orders")
     return Output(ANSWERED, (_document(listed, place) for listed in found), text)
 
 
@@ -54,12 +55,12 @@ def _row(listed: Listed) -> tuple[str, ...]:
     order = listed.order
     if order is None:
         return listed.name, "", "UNREADABLE", "", "stops every request", "", "", listed.problem
-    expires = "never" if order.expires_s is None else admin.short(order.expires_s)
+    expires = "never" if order.expires_s is None else showing.second(order.expires_s)
     starts = listed.state
     if listed.state == order_store.SCHEDULED and order.not_before_s is not None:
-        starts = f"{listed.state} {admin.short(order.not_before_s)}"
+        starts = f"{listed.state} {showing.second(order.not_before_s)}"
     source = "remote" if order.remote else "local"
-    return order.id, order.action, starts, source, admin.selector_text(order), expires, order.by, order.reason
+    return order.id, order.action, starts, source, giving.selected(order), expires, order.by, order.reason
 
 
 def _document(listed: Listed, place: str) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _sync(arguments: argparse.Namespace) -> Output:
     desk = admin.desk(settings, SystemClock(), giving.who(arguments))
     done = order_sync.sync(desk, os.path.abspath(arguments.source))
     lines = [f"{word} {name}\n" for word, names in done._asdict().items() if word != "kept" for name in names]
-    lines.append(f"{admin.number_of(len(done.kept), 'order')} unchanged\n")
+    lines.append(f"{giving.number_of(len(done.kept), 'order')} unchanged\n")
     return Output(ANSWERED, done._asdict(), "".join(lines))
 
 
