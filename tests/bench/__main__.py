@@ -6,12 +6,15 @@ import argparse
 import importlib
 import sys
 
-NAMES = {"start": "what a whole process imports and how long it takes, as ratios to a bare interpreter"}
+NAMES = {
+    "start": "what a whole process imports and how long it takes, as ratios to a bare interpreter",
+    "counts": "what bursts of pods cost: exchanges, approvals, refusals",
+}
 
 
 def main() -> int:
     """Run one measurement."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure, and print a table of ratios.")
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure, and print a table.")
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
     for name, summary in NAMES.items():
         importlib.import_module(f"bench.{name}").add_arguments(names.add_parser(name, help=summary))
