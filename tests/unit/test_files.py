@@ -53,6 +53,17 @@ def test_a_directory_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert mode(tmp_path / "state") == 0o755
 
 
+def test_who_only_looks_makes_nothing(tmp_path: Path) -> None:
+    """What is absent stays so; what is there must be private all the same."""
+    files.private_directory(str(tmp_path / "a" / "b"), make=False)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "a").mkdir(mode=0o700)
+    files.private_directory(str(tmp_path / "a"), make=False)
+    (tmp_path / "a").chmod(0o777)
+    with pytest.raises(PullpassError, match="may be written by others"):
+        files.private_directory(str(tmp_path / "a"), make=False)
+
+
 def test_many_may_make_a_directory_at_once(tmp_path: Path) -> None:
     """Pods start together: whoever is faster made it for all."""
     barrier = threading.Barrier(8)

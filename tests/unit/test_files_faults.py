@@ -263,8 +263,11 @@ def test_old_temporary_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".dir.tmp").mkdir()
     (tmp_path / ".link.tmp").symlink_to(tmp_path / "a")
     os.mkfifo(tmp_path / ".pipe.tmp")
+    old = [".a.1.00.tmp", ".b.2.00.tmp"]
+    assert sorted(files.leftovers(str(tmp_path), 1002)) == old
     kept = [".c.tmp.json", ".dir.tmp", ".link.tmp", ".pipe.tmp", ".young.3.00.tmp", "a", "c.tmp"]
-    assert sorted(files.remove_leftovers(str(tmp_path), 1002)) == [".a.1.00.tmp", ".b.2.00.tmp"]
+    assert names(tmp_path) == sorted([*kept, *old])
+    assert sorted(files.remove_leftovers(str(tmp_path), 1002)) == old
     assert names(tmp_path) == kept
     assert files.remove_leftovers(str(tmp_path), 1002) == []
 
@@ -309,6 +312,26 @@ def test_many_may_remove_leftovers_at_once(tmp_path: Path) -> None:
         thread.join()
     assert sorted(removed) == left
     assert names(tmp_path) == []
+
+
+def test_a_leftover_may_go_while_it_is_looked_at(tmp_path: Path) -> None:
+    """Its writer has renamed it, or another process has removed it."""
+    left = {f".file.{number}.tmp" for number in range(300)}
+
+    def remove(names: list[str]) -> None:
+        for name in names:
+            os.unlink(tmp_path / name)
+
+    for _ in range(30):
+        for name in left:
+            (tmp_path / name).touch()
+        # Against the order in which they are looked at, so that the two meet.
+        thread = threading.Thread(target=remove, args=(os.listdir(tmp_path)[::-1],))
+        thread.start()
+        found = files.leftovers(str(tmp_path), 1e12)
+        thread.join()
+        assert left.issuperset(found)
+        assert files.leftovers(str(tmp_path), 1e12) == []
 
 
 def test_a_directory_without_leftovers_may_not_be_absent(tmp_path: Path) -> None:

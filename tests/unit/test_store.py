@@ -19,6 +19,26 @@ def test_sha256_is_lower_case_hex() -> None:
     assert digest.sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (digest.sha256_hex(b""), True),
+        ("0123456789abcdef" * 4, True),
+        ("", False),
+        ("0" * 63, False),
+        ("0" * 65, False),
+        ("0" * 63 + "A", False),
+        ("0" * 63 + "g", False),
+        ("0" * 63 + "\n", False),
+        ("0" * 63 + "\u0660", False),
+        ("../" * 21 + "0", False),
+    ],
+)
+def test_a_hash_is_told_from_other_texts(text: str, expected: bool) -> None:
+    """It may become the name of a file: nothing but lower-case hex, all of it."""
+    assert digest.is_sha256(text) is expected
+
+
 def test_a_key_is_a_hash_of_lengths_and_parts() -> None:
     """Written out, so that no change of the code changes the names of what is stored."""
     assert digest.key([]) == hashlib.sha256(b"pullpass/v1 key\n").hexdigest()
