@@ -40,7 +40,7 @@ HEADINGS = (
 SHOWN_CHARS = 12  # of a key: enough to name it, and `show` takes the beginning
 
 
-def glob(check: Callable[[str], None]) -> Callable[[str], str]:
+def _glob(check: Callable[[str], None]) -> Callable[[str], str]:
     """A reader of globs for the command line; what it refuses is a `PullpassError`, `usage`.
 
     Args:
@@ -57,7 +57,7 @@ def glob(check: Callable[[str], None]) -> Callable[[str], str]:
     return read
 
 
-def duration_s(text: str) -> float:
+def _duration_s(text: str) -> float:
     """A duration on the command line, in seconds; what is none is a `PullpassError`, `usage`."""
     try:
         return duration_ns(text) / 10**9
@@ -72,18 +72,16 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service-account",
         metavar="NS/NAME",
-        default="",
-        type=glob(patterns.check_service_account_glob),
+        type=_glob(patterns.check_service_account_glob),
         help="a glob, as in a grant; an approval without a token is none of any",
     )
     parser.add_argument(
-        "--image", metavar="GLOB", default="", type=glob(order_form.check_image), help="HOST/REPOSITORY, as in an order"
+        "--image", metavar="GLOB", type=_glob(order_form.check_image), help="HOST/REPOSITORY, as in an order"
     )
     parser.add_argument(
         "--identity",
         metavar="GLOB",
-        default="",
-        type=glob(order_form.check_identity),
+        type=_glob(order_form.check_identity),
         help="what the workload became: a role ARN, an e-mail, ...",
     )
     parser.add_argument("--state", choices=(APPROVED, DENIED), default="", help="as it is stored")
@@ -100,7 +98,11 @@ def _list(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     outlook = listing.outlook(settings, SystemClock().now_s())
     wanted = listing.Wanted(
-        arguments.service_account, arguments.image, arguments.identity, arguments.state, arguments.standing
+        arguments.service_account or "",
+        arguments.image or "",
+        arguments.identity or "",
+        arguments.state,
+        arguments.standing,
     )
     items = _items(settings, outlook, wanted, showing.progress("approvals read"))
     return Output(ANSWERED, map(listing.document, items), _list_text(items, outlook))
@@ -220,7 +222,7 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--older-than",
         metavar="D",
-        type=duration_s,
+        type=_duration_s,
         default=pruning.DAY_S,
         help="for how long it must have been over (default 24h); approval.outage at least, while which it may count on",
     )
