@@ -76,11 +76,7 @@ def hold(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
     descriptor = lock.lock(path, clock, wait_s)
     if descriptor is None:
         return None
-    try:
-        return Intent(path, descriptor, os.fstat(descriptor).st_size > 0)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    return Intent(path, descriptor, os.fstat(descriptor).st_size > 0)
 
 
 def release(intent: Intent) -> None:

@@ -25,8 +25,11 @@ def make(key: bytes) -> Cipher:
     return cipher
 
 
-def is_unopened(error: Exception) -> bool:
-    """Whether decrypting found other data, another key or other associated data, or less than a tag."""
+def unopened() -> tuple[type[Exception], ...]:
+    """What decrypting raises for other data, another key, other associated data, or less than a nonce and a tag.
+
+    A function, so that the library's exceptions are loaded once there is one.
+    """
     from cryptography.exceptions import InvalidTag
 
-    return isinstance(error, InvalidTag | ValueError)
+    return (InvalidTag, ValueError)

@@ -43,6 +43,7 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 MAGIC = b"pullpass-cache "
 HEADER = MAGIC + b"1\n"
+VERSION_LIMIT_BYTES = 16
 LIMIT_BYTES = 64 * 1024  # Google's access tokens have up to 12 KiB
 
 
@@ -178,7 +179,9 @@ def read(runtime: str, key: str) -> bytes | None:
     if not files.owned(status):
         raise DamagedError("belongs to somebody else, or others may write it")
     if not raw.startswith(HEADER):
-        raise DamagedError("is no cache entry of this version", foreign=raw.startswith(MAGIC))
+        # Its version must be there in full: ours, cut within the header, is nobody's.
+        foreign = raw.startswith(MAGIC) and b"\n" in raw[: len(MAGIC) + VERSION_LIMIT_BYTES]
+        raise DamagedError("is no cache entry of this version", foreign=foreign)
     return raw[len(HEADER) :]
 
 
@@ -187,9 +190,7 @@ def _opened(raw: bytes, secret_key: bytes, key: str, validated_s: float) -> Cred
 
     try:
         data = cipher.make(secret_key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(key, validated_s))
-    except Exception as error:
-        if not cipher.is_unopened(error):
-            raise
+    except cipher.unopened():
         raise DamagedError("does not open: changed, cut short, an older one, or another key's") from None
     try:
         return _credential(strict.parse(data))
@@ -257,23 +258,16 @@ def _make_key(runtime: str) -> bytes:
     found = read_key(runtime)
     if found is not None:
         return found
-    path = f"{runtime}/{KEY_NAME}"
-    if os.path.lexists(path):
-        found = read_key(runtime)  # again: another process may have made it just now, and has written under it
-        if found is not None:
-            return found
-        new = os.urandom(KEY_BYTES)  # what is there opens nothing any more: damaged, or somebody else's
-        files.write_atomic(path, new)
-        return new
+    path, new = f"{runtime}/{KEY_NAME}", os.urandom(KEY_BYTES)
     own = f"{runtime}/.{KEY_NAME}.{os.getpid()}.{os.urandom(8).hex()}.tmp"
-    files.write_atomic(own, os.urandom(KEY_BYTES))
+    files.write_atomic(own, new)
     try:
         os.link(own, path)
     except FileExistsError:
-        pass
+        found = read_key(runtime)
+        if found is not None:  # another process was faster, and may have written under it
+            return found
+        files.write_atomic(path, new)  # what is there opens nothing any more: damaged, or somebody else's
     finally:
         os.unlink(own)
-    found = read_key(runtime)
-    if found is None:
-        raise OSError(5, "the cache's key can't be read back", path)
-    return found
+    return new
