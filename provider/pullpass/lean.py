@@ -1,6 +1,6 @@
 """What every run needs of the standard library, without the modules that would come along.
 
-`typing` and `json` both load `re`; together the three take longer than everything else of a refusal. What is here is
+`typing` and `json` both load `re`; together the three take as long as all the rest that a refusal loads. What is here is
 the same C code that they use, reached directly, with the standard front as the fallback where an interpreter lacks it.
 The same way round as the standard library itself goes it in `random`, which takes its hash from the small module.
 """
