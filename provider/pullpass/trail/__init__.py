@@ -123,7 +123,7 @@ def _open_end(place: Place) -> End:
     raw = head.read(place.lock)
     found = head.parse(raw)
     if found is None:
-        return _find_end(place, is_new=not raw)
+        return _find_end(place, raw)
     try:
         descriptor = ends.open_file(place.directory, found.file)
     except FileNotFoundError:
@@ -133,13 +133,15 @@ def _open_end(place: Place) -> End:
     return _at_end(found, descriptor, [])
 
 
-def _find_end(place: Place, *, is_new: bool) -> End:
-    """The end of a trail without a head."""
+def _find_end(place: Place, raw: bytes) -> End:
+    """The end of a trail without a head; `raw` is what stands in its place."""
     from pullpass.trail import repair, rotation  # noqa: PLC0415 - once in a trail's life
 
     names = [name for name in lines.names(place.directory) if _size(place, name)]
+    if len(raw) > head.WIDTH_BYTES:  # the line that is written over it would not cover it
+        os.ftruncate(place.lock, head.WIDTH_BYTES)
     if not names:
-        return rotation.begin(place, [] if is_new else [repair.head_lost("")])
+        return rotation.begin(place, [repair.head_lost("")] if raw else [])
     found, warning = repair.rebuild(place.directory, names)
     return _at_end(found, ends.open_file(place.directory, found.file), [warning])
 

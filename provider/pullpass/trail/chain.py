@@ -148,11 +148,17 @@ class Chain:
         if suspect is not None:
             if not suspect.raw.whole and (self.seq, self.hash) == (last_seq, last_hash):
                 self.tell(NOTE, "half-line-open", suspect, "a writer was killed here; the next one closes the line off")
-            elif suspect.front and suspect.raw.whole and (suspect.front.seq, suspect.raw.hash) == (last_seq, last_hash):
+            elif self._is_last(suspect, last_seq, last_hash):
                 self._believe(suspect)
             else:
                 self._reject(suspect)
         self._settle()
+
+    def _is_last(self, line: Line, last_seq: int, last_hash: str) -> bool:
+        front = line.front
+        if front is None or not line.raw.whole or front.seq <= self.seq:
+            return False
+        return (front.seq, line.raw.hash) == (last_seq, last_hash)
 
     def _fits(self, line: Line) -> bool:
         return _goes_on(line, self.seq, self.hash)

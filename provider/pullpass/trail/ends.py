@@ -98,11 +98,15 @@ def write(place: Place, end: End, bodies: list[Body]) -> Head:
         OSError: the lines were not written. When only the head was not, they stay, and the next writer adopts them:
             after an error nobody knows what the head has become, and one that promises lines which were taken back
             would look like a cut.
+        PullpassError: `trail-unwritable`: a line is too long.
     """
     data, seq, last = end.lead, end.head.seq, end.head.hash
     for body in bodies:
         seq += 1
         line = lines.make(seq, last, place.time, body)
+        if len(line) > lines.LINE_LIMIT_BYTES:  # nobody would read it
+            limit = lines.LINE_LIMIT_BYTES
+            raise PullpassError("trail-unwritable", f"the line has {len(line)} bytes, at most {limit} are read")
         last = lines.digest(line)
         data += line + b"\n"
     try:

@@ -7,7 +7,8 @@ The next writer goes on in every case, and says in a `warning` line what it foun
   its length and hash. One that lacks nothing but its line feed is whole, and gets it: naming it half would leave a
   line that the chain could go on from twice. One that was closed off by a writer that was killed in its turn is known
   by its beginning, which is that of the next line.
-* Whole lines that are not of the chain: left where they are and counted (`foreign-line`).
+* Whole lines that are not of the chain: left where they are and counted (`foreign-line`). So much that no writer of
+  ours can have left it is not read at all: a sparse file of a terabyte must not hold up every request of the node.
 * A file that is gone, or shorter than the head says: `trail-cut`. The chain goes on behind what the head knew, so that
   the hole stays to be seen.
 * No head although there are files: taken from the last line that can be read, with the warning `head-lost`.
@@ -30,6 +31,8 @@ HALF_LINE = "half-line"
 FOREIGN_LINE = "foreign-line"
 TRAIL_CUT = "trail-cut"
 HEAD_LOST = "head-lost"
+# More than a full file and one append behind it.
+TAIL_LIMIT_BYTES = 128 << 20
 
 
 class Repaired(NamedTuple):
@@ -59,6 +62,8 @@ def follow(head: Head, descriptor: int) -> Repaired:
     size = os.fstat(descriptor).st_size
     if size < head.offset:
         return _cut(head, descriptor, size)
+    if size - head.offset > TAIL_LIMIT_BYTES:
+        return _swollen(head, descriptor, size)
     seq, last = head.seq, head.hash
     foreign, first_foreign, lead = 0, 0, b""
     warnings: list[dict[str, object]] = []
@@ -101,7 +106,8 @@ def rebuild(directory: str, names: list[lines.Name]) -> tuple[Head, dict[str, ob
     """
     head = Head(0, lines.NO_HASH, names[-1].text(), 0, 0)
     for name in reversed(names):
-        descriptor = os.open(os.path.join(directory, name.text()), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        path = os.path.join(directory, name.text())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             found = _first(descriptor)
         finally:
@@ -123,7 +129,7 @@ def head_lost(file: str) -> dict[str, object]:
 
 def _first(descriptor: int) -> lines.Front | None:
     """The front of the first line of ours in a file."""
-    for raw in lines.read(descriptor, 0, os.fstat(descriptor).st_size):
+    for raw in lines.read(descriptor, 0, min(os.fstat(descriptor).st_size, TAIL_LIMIT_BYTES)):
         front = lines.front(raw.data)
         if front is not None:
             return front
@@ -158,6 +164,13 @@ def _cut(head: Head, descriptor: int, size: int) -> Repaired:
     if half:
         facts |= {"bytes": len(half), "sha256": sha256(half).hexdigest()}
     return Repaired(head._replace(offset=size), b"\n" if half else b"", [_warning(TRAIL_CUT, head.file, facts)])
+
+
+def _swollen(head: Head, descriptor: int, size: int) -> Repaired:
+    message = f"{size - head.offset} bytes behind the end of the trail, which are not read"
+    facts = {"lines": 1, "offset": head.offset, "message": message}
+    lead = b"" if os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+    return Repaired(head._replace(offset=size), lead, [_warning(FOREIGN_LINE, head.file, facts)])
 
 
 def _unfinished(descriptor: int, size: int) -> bytes:

@@ -32,6 +32,7 @@ PRUNE_LIMIT = 8
 DAY_S = 86400
 PRUNE_FAILED = "prune-failed"
 _NEVER_S = float("inf")
+_NO_NAME = lines.Name("", 0)
 
 
 def begin(place: Place, warnings: list[Body]) -> End:
@@ -107,14 +108,12 @@ def is_due_behind(descriptor: int, now_s: float) -> bool:
 
 def _new_file(place: Place, before: Head) -> End:
     """Make the next file, and have the head point to it."""
-    day = place.time[:10]
-    current = max([*lines.names(place.directory), lines.parse_name(before.file) or lines.Name("", 0)])
-    if before.file == "" and not current.number:
-        name = lines.Name(day, 1)
-    elif before.file == "":
-        name = current  # a trail that was begun, and has no line yet
-    else:
-        name = lines.Name(day, 1) if day > current.day else lines.Name(current.day, current.number + 1)
+    known = lines.parse_name(before.file) or _NO_NAME
+    name = max([*lines.names(place.directory), known])
+    # A later file that the head does not know of was left by a crash, or put there: `follow` finds out what it holds.
+    if name == known:
+        day = place.time[:10]
+        name = lines.Name(day, 1) if day > known.day else lines.Name(known.day, known.number + 1)
     descriptor = ends.open_file(place.directory, name.text(), create=True)
     try:
         files.sync_directory(place.directory)
@@ -138,8 +137,7 @@ def _prune(place: Place, old: End, new: End) -> End:
     """
     names = [name for name in lines.names(place.directory) if name.text() <= old.head.file]
     newest_s = _time_s(lines.last(old.descriptor))
-    reference_s = min(place.now_s, newest_s) if newest_s != _NEVER_S else -_NEVER_S
-    count = _too_old(place, names[:-1], reference_s)
+    count = 0 if newest_s == _NEVER_S else _too_old(place, names[:-1], min(place.now_s, newest_s))
     through = _through(place, names[count:]) if count else None
     if through is None:
         return new
@@ -177,11 +175,8 @@ def _too_old(place: Place, names: list[lines.Name], reference_s: float) -> int:
 
 def _end_s(place: Place, name: lines.Name) -> float:
     """The later one of the times of a file's first and last line."""
-    descriptor = _open(place, name)
-    try:
-        return max(_time_s(lines.first(descriptor)), _time_s(lines.last(descriptor)))
-    finally:
-        os.close(descriptor)
+    first, last, _ = _edges(place, name)
+    return max(_time_s(first), _time_s(last))
 
 
 def _time_s(line: bytes) -> float:
@@ -197,20 +192,27 @@ def _time_s(line: bytes) -> float:
 def _through(place: Place, names: list[lines.Name]) -> dict[str, object] | None:
     """The line that the rest is chained to, as its first line says; None when that can't be read: then nothing goes."""
     for name in names:
-        descriptor = _open(place, name)
-        try:
-            front = lines.front(lines.first(descriptor))
-            is_empty = not os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
+        first, _, size = _edges(place, name)
+        front = lines.front(first)
         if front is not None:
             return {"seq": front.seq - 1, "hash": front.prev}
-        if not is_empty:
+        if size:
             return None
     return None
 
 
-def _open(place: Place, name: lines.Name) -> int:
-    return os.open(
-        os.path.join(place.directory, name.text()), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    )
+def _edges(place: Place, name: lines.Name) -> tuple[bytes, bytes, int]:
+    """The first and last line of a file, and its size.
+
+    A file that can't be read has none: an old one that is damaged must not keep new lines from being written. `verify`
+    tells of it.
+    """
+    path = os.path.join(place.directory, name.text())
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return lines.first(descriptor), lines.last(descriptor), os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return b"", b"", -1

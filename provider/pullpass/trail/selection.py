@@ -94,6 +94,9 @@ class Selection:
         self._progress = progress
         self._since = "" if wanted.since_s is None else moments.text(wanted.since_s)
         self._until = "~" if wanted.until_s is None else moments.text(wanted.until_s)  # "~" is behind every digit
+        self._event = (
+            b"" if wanted.event is None else f'"event":"{wanted.event}"'.encode()
+        )  # spares most of the reading
         self._done = 0
         self._total = sum(part.size_bytes for part in picture.parts)
         self.unreadable = 0
@@ -170,10 +173,10 @@ class Selection:
         """What a line says: nothing, when it is of another time; None, when it can't be read."""
         if lines.front(raw.data) is None or not raw.whole:
             return None
-        if not self._since <= lines.time_of(raw.data) < self._until:
+        if not self._since <= lines.time_of(raw.data) < self._until or self._event not in raw.data:
             return {}
         try:
-            members = json.loads(raw.data)
+            members = json.loads(raw.data.decode("ascii"))
         except ValueError:
             return None
         return members if isinstance(members, dict) else None
