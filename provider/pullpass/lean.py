@@ -1,8 +1,8 @@
 """What every run needs of the standard library, without the modules that would come along.
 
-`typing` and `json` both load `re`; together the three take as long as all the rest that a refusal loads. What is here is
-the same C code that they use, reached directly, with the standard front as the fallback where an interpreter lacks it.
-The same way round as the standard library itself goes it in `random`, which takes its hash from the small module.
+`typing` and `json` both load `re`; together the three take as long as all the rest that a refusal loads. What is here
+is the same C code that they use, reached directly, with the standard front as the fallback where an interpreter lacks
+it. The standard library goes the same way in `random`, which takes its hash from the small module.
 """
 
 from __future__ import annotations
