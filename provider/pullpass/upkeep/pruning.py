@@ -251,6 +251,8 @@ class _Pruning:
             return
         with os.scandir(place) as entries:
             for entry in entries:
+                if entry.name.startswith("."):
+                    continue
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # its exchange is over
