@@ -8,6 +8,7 @@ import sys
 
 NAMES = {
     "start": "what a whole process imports and how long it takes, as ratios to a bare interpreter",
+    "approvals": "approval look-ups from disk, from a slow disk and from memory, while others store",
     "counts": "what bursts of pods cost: exchanges, approvals, refusals",
 }
 

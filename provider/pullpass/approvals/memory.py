@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Stamp = tuple[int, int, int, int, int]
 
 RECHECK_S = 1.0
-# Longer than a tick of any file system's clock that a state directory may be on.
-SETTLED_S = 2.0
+# Ten ticks of the slowest clock that Linux dates files by (CONFIG_HZ=100).
+SETTLED_S = 0.1
 LIMIT = 10_000  # a node has hundreds; each takes some kilobytes
 
 
