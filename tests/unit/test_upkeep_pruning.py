@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from factories import HOST, IMAGE, make_grant
+from factories import HOST, IMAGE, make_approval, make_grant
 from pullpass import approvals
 from pullpass.approvals import codec, intents
 from pullpass.cache import disk
@@ -22,35 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pullpass.approvals import Approval
-
 
 def prune(run: Run, **wish: Any) -> dict[str, int]:
     """Prune, and what of it was not nothing."""
     done = pruning.prune(run.config, run.clock, Wish(**wish))
     assert isinstance(done, Pruned)
     return {name: count for name, count in vars(done).items() if count}
-
-
-def make_approval(**members: Any) -> Approval:
-    """An approval that expires in an hour."""
-    times = dict.fromkeys(("registry_expires_s", "session_expires_s", "expires_s"), NOW_S + HOUR_S)
-    values: dict[str, Any] = {
-        "key": "a" * 64,
-        "state": approvals.APPROVED,
-        "cluster": "prod-1",
-        "issuer": "https://oidc.example.test/c1",
-        "namespace": "team-a",
-        "service_account": "web",
-        "uid": "u",
-        "identity": "role",
-        "opens": "ecr",
-        "credential_hash": "c" * 64,
-        "first_approved_s": NOW_S,
-        "last_validated_s": NOW_S,
-        **times,
-    }
-    return codec.Approval(**(values | members))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +86,9 @@ def test_a_denial_without_token_and_many_repositories(tmp_path: Path) -> None:
     """The line has the denial's code, null for who, and no image where there are several."""
     run = Run(tmp_path, make_grant(node=True, service_accounts=(), identity="node"))
     repositories = {name: codec.Repository(NOW_S, "g") for name in ("a.example/a", "a.example/b")}
-    anonymous = {"namespace": "", "service_account": "", "uid": "", "credential_hash": ""}
+    nobody = dict.fromkeys(("namespace", "service_account", "uid", "credential_hash", "token_hash", "jti", "pod"), "")
     denied = make_approval(
-        state="denied", denied_at_s=NOW_S, denied_code="aws-node-role", repositories=repositories, **anonymous
+        state="denied", denied_at_s=NOW_S, denied_code="aws-node-role", repositories=repositories, **nobody
     )
     approvals.save(approvals.directory(str(run.state)), denied)
     run.clock.advance(2 * DAY_S)
@@ -405,7 +382,6 @@ def test_a_very_old_store_of_another_host(tmp_path: Path) -> None:
     hostile = f"{HOST}/x\nevil"
     approval = make_approval(
         expires_s=NOW_S - 9 * DAY_S,
-        token_hash="d" * 64,
         jti="j" * 999,
         pod="p\n",
         repositories={hostile: codec.Repository(NOW_S, "g")},
