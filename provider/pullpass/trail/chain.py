@@ -114,26 +114,32 @@ class Chain:
 
     def feed(self, line: Line) -> None:
         """Take the next line."""
-        if self._suspect is None:
-            if self._fits(line):
-                self._accept(line)
-            else:
-                self._suspect = line
-            return
-        suspect, self._suspect = self._suspect, None
-        if self._fits(line):
-            self._reject(suspect)
+        suspect = self._suspect
+        if self._fits(line) or self._returns(line):
+            if suspect is not None:
+                self._suspect = None
+                self._reject(suspect)
             self._accept(line)
-        elif self._left and _goes_on(line, self._left[0], self._left[1]):
-            # What the chain has jumped to was put in between.
-            self.seq, self.hash, self.last = self._left
-            self._left = None
-            self._reject(suspect)
-            self._accept(line)
-        elif suspect.front and suspect.front.seq > self.seq and _goes_on(line, suspect.front.seq, suspect.raw.hash):
+        elif suspect is None:
+            self._suspect = line
+        else:
+            self._suspect = None
+            self._judge(suspect, line)
+
+    def _returns(self, line: Line) -> bool:
+        """Whether a line goes on from where the chain was before it jumped: what it jumped to was put in between."""
+        if self._left is None or not _goes_on(line, self._left[0], self._left[1]):
+            return False
+        self.seq, self.hash, self.last = self._left
+        self._left = None
+        return True
+
+    def _judge(self, suspect: Line, line: Line) -> None:
+        """Say what is wrong with a line that does not fit, when the one behind it does not fit either."""
+        if suspect.front and suspect.front.seq > self.seq and _goes_on(line, suspect.front.seq, suspect.raw.hash):
             self._believe(suspect)
             self._accept(line)
-        elif line.front and line.raw.whole and self.last and line.front.seq == self.seq + 2:
+        elif line.front and line.raw.whole and line.front.seq == self.seq + 2:
             self.tell(
                 FINDING, "changed", suspect, f"this is not the line {self.seq + 1} that line {self.seq + 2} follows"
             )
