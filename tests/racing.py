@@ -1,4 +1,4 @@
-"""Another process that is faster, at a chosen moment: something is done just before a file is opened.
+"""Another process that is faster, or a disk that fails, at a chosen moment: just before a file is opened.
 
 Python tells an audit hook about every file that it opens. The hook does nothing but while a test has asked for it.
 """
@@ -6,6 +6,7 @@ Python tells an audit hook about every file that it opens. The hook does nothing
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,15 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if isinstance(arguments[0], str) and part in arguments[0]:
         _waiting.clear()
         action()
+
+
+def failing(number: int) -> Callable[[], object]:
+    """An action that makes the opening fail, by an `errno`: the file system is full, or broken."""
+
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 @contextlib.contextmanager
