@@ -127,7 +127,8 @@ def changing(desk: Desk) -> Iterator[None]:
         _explain(desk)
         yield
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # nothing was written through it, and the lock ends with the process
+            os.close(descriptor)
 
 
 def apply(desk: Desk, change: Change, lines: list[dict[str, object]], make: Callable[[], None]) -> None:

@@ -228,8 +228,9 @@ def _lifted(state: str, name: str) -> tuple[dict[str, object], dict[str, str]]:
     try:
         order = orders.read_local(state, name)
     except PullpassError as error:
+        document: dict[str, object] = {"file": name, "problem": error.what}
         stem = name.removesuffix(".json")
-        return {"file": name, "problem": error.what}, {stem: ""} if order_form.is_id(stem) else {}
+        return ({"id": stem} | document, {stem: ""}) if order_form.is_id(stem) else (document, {})
     if order is None:  # removed by hand just now
         raise PullpassError("order-unknown", f"there is no order {outside(name)} any more; nothing was lifted")
     return order_form.encode(order), {order.id: fingerprint(order)}

@@ -96,7 +96,9 @@ def _take(desk: Desk, source: str, found: tuple[Order, ...]) -> Synced:
     lines = []
     try:
         before = orders.read_remote(desk.state)
-    except PullpassError as error:
+    except orders.UnreadableError as error:
+        if not error.damaged:  # it may be as good as ever, and what is no longer in it would be forgotten
+            raise
         before = None
         message = f"the last good set can't be read and is replaced by one of {len(found)} orders: {error.what}"
         lines.append(warning(desk, "order-unreadable", message))

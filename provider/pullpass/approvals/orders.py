@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -45,6 +46,7 @@ __all__ = [
     "REVALIDATE",
     "Order",
     "Orders",
+    "UnreadableError",
     "applying",
     "directory",
     "in_force",
@@ -63,7 +65,29 @@ LOCAL_LIMIT_BYTES = 64 * 1024  # three times the longest order, every character 
 # A ConfigMap has at most 1 MiB, and a character takes up to three times its bytes when it is escaped.
 REMOTE_LIMIT_BYTES = 4 * 1024 * 1024
 
+# What reading says of a link, of what is no regular file, and of a file that is too long.
+NEVER_A_FILE = (errno.ELOOP, errno.EINVAL, errno.EFBIG)
+
 _REMOTE_NAME = f"{REMOTE_ID}.json"
+
+
+class UnreadableError(PullpassError):
+    """`order-unreadable`: a file of orders is not one, or can't be read.
+
+    Attributes:
+        damaged: whether it is the file's fault, so that reading it again can't help.
+    """
+
+    def __init__(self, path: str, why: str, *, damaged: bool = True) -> None:
+        """Make the error.
+
+        Args:
+            path: the file.
+            why: what is wrong with it.
+            damaged: whether that is the file's fault.
+        """
+        super().__init__("order-unreadable", f"{outside(path)}: {why}")
+        self.damaged = damaged
 
 
 class Orders(NamedTuple):
@@ -221,7 +245,8 @@ def _document(path: str, limit_bytes: int) -> object:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _refuse(path, f"can't be read: {error.strerror}")
+        damaged = error.errno in NEVER_A_FILE
+        raise UnreadableError(path, f"can't be read: {error.strerror}", damaged=damaged) from None
     if not files.owned(status):
         _refuse(path, "does not belong to this user alone")
     try:
@@ -234,7 +259,7 @@ def _document(path: str, limit_bytes: int) -> object:
 
 
 def _refuse(path: str, why: str) -> NoReturn:
-    raise PullpassError("order-unreadable", f"{outside(path)}: {why}") from None
+    raise UnreadableError(path, why) from None
 
 
 # --- meaning
