@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from factories import HOST, IMAGE, make_approval, make_grant
 from pullpass import approvals
@@ -17,10 +18,14 @@ from pullpass.upkeep import TOLD_EVERY, pruning
 from pullpass.upkeep.pruning import DAY_S, Pruned, Wish
 from serving import HOUR_S, Run
 from support import NOW_S, FakeClock
+from trails import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+TRAIL_LINE = Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
 def prune(run: Run, **wish: Any) -> dict[str, int]:
@@ -28,6 +33,14 @@ def prune(run: Run, **wish: Any) -> dict[str, int]:
     done = pruning.prune(run.config, run.clock, Wish(**wish))
     assert isinstance(done, Pruned)
     return {name: count for name, count in vars(done).items() if count}
+
+
+def lines(run: Run) -> list[dict[str, Any]]:
+    """The trail's lines since the last call, each by its schema."""
+    found = run.lines()
+    for line in found:
+        TRAIL_LINE.validate(line)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -56,12 +69,12 @@ def test_what_is_over_goes_with_its_credential(tmp_path: Path) -> None:
     run.answer(run.request())
     approval, path, entry = run.approval, run.approval_path, run.cache_path
     run.clock.advance(2 * DAY_S)
-    run.lines()
+    lines(run)
     assert prune(run) == {"removed": 1}
     assert not path.exists()
     assert not entry.exists()
     assert os.listdir(run.runtime / "intents") == []
-    [line] = run.lines()
+    [line] = lines(run)
     expected = {
         "event": "expired",
         "cluster": "prod-1",
@@ -82,19 +95,18 @@ def test_what_is_over_goes_with_its_credential(tmp_path: Path) -> None:
     assert run.approval["firstApproved"] > approval["firstApproved"]
 
 
-def test_a_denial_without_token_and_many_repositories(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("code", "told"), [("aws-node-role", "aws-node-role"), ("Of\nNobody", "cloud-denied")])
+def test_a_denial_without_token_and_many_repositories(tmp_path: Path, code: str, told: str) -> None:
     """The line has the denial's code, null for who, and no image where there are several."""
     run = Run(tmp_path, make_grant(node=True, service_accounts=(), identity="node"))
     repositories = {name: codec.Repository(NOW_S, "g") for name in ("a.example/a", "a.example/b")}
     nobody = dict.fromkeys(("namespace", "service_account", "uid", "credential_hash", "token_hash", "jti", "pod"), "")
-    denied = make_approval(
-        state="denied", denied_at_s=NOW_S, denied_code="aws-node-role", repositories=repositories, **nobody
-    )
+    denied = make_approval(state="denied", denied_at_s=NOW_S, denied_code=code, repositories=repositories, **nobody)
     approvals.save(approvals.directory(str(run.state)), denied)
     run.clock.advance(2 * DAY_S)
     assert prune(run) == {"removed": 1}
-    [line] = run.lines()
-    assert (line["serviceAccount"], line["code"]) == (None, "aws-node-role")
+    [line] = lines(run)
+    assert (line["serviceAccount"], line["code"]) == (None, told)
     assert line["message"] == "the cloud had refused it at 2027-01-15T08:00:00.000000Z"
     assert not {"image", "credentialHash", "expires", "pod", "jti"} & line.keys()
 
@@ -129,12 +141,12 @@ def test_many_are_removed_in_batches(tmp_path: Path) -> None:
     count = 2 * pruning.BATCH + 7
     for number in range(count):
         approvals.save(place, make_approval(key=f"{number:064x}", expires_s=NOW_S - 3 * DAY_S), sync=False)
-    run.lines()
+    lines(run)
     told: list[int] = []
     done = pruning.prune(run.config, run.clock, Wish(), told.append)
     assert (done.removed, told) == (count, [])
     assert list((run.state / "approvals").iterdir()) == [living]
-    assert sorted(line["approval"] for line in run.lines()) == [f"{number:064x}" for number in range(count)]
+    assert sorted(line["approval"] for line in lines(run)) == [f"{number:064x}" for number in range(count)]
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
@@ -170,12 +182,12 @@ def test_what_can_not_be_read_goes_only_when_asked_for(tmp_path: Path, content: 
     run.answer(run.request())
     path = run.approval_path
     path.write_bytes(content)
-    run.lines()
+    lines(run)
     assert prune(run) == {"left_unreadable": 1}
-    assert (path.read_bytes(), run.lines()) == (content, [])
+    assert (path.read_bytes(), lines(run)) == (content, [])
     assert prune(run, unreadable=True) == {"removed": 1, "unreadable": 1}
     assert not path.exists()
-    [line] = run.lines()
+    [line] = lines(run)
     assert (line["event"], line["code"], line["approval"]) == ("expired", "approval-unreadable", path.stem)
     assert str(path) in line["message"]
 
@@ -211,7 +223,7 @@ def test_a_leftover_intent_is_reported_as_a_request_would(tmp_path: Path, held: 
     os.utime(intent.path, (NOW_S, NOW_S))
     if not held:
         os.close(intent.descriptor)
-    run.lines()
+    lines(run)
     run.clock.advance(pruning.LEFTOVER_AGE_S)
     assert prune(run) == {}
     run.clock.advance(1)
@@ -221,7 +233,7 @@ def test_a_leftover_intent_is_reported_as_a_request_would(tmp_path: Path, held: 
         return
     assert prune(run) == {"intents": 1}
     assert not os.path.exists(intent.path)
-    [line] = run.lines()
+    [line] = lines(run)
     assert (line["event"], line["code"], line["approval"]) == ("recovered", "intent-leftover", approval["id"])
     assert line["serviceAccount"]["name"] == "web"
     assert run.approval == approval
@@ -231,7 +243,7 @@ def test_a_leftover_intent_without_approval(tmp_path: Path) -> None:
     """The line has the key; an empty file, under which nothing was begun, goes without one; a fifo is nobody's."""
     run = Run(tmp_path)
     run.answer(run.request())
-    run.lines()
+    lines(run)
     place = run.runtime / "intents"
     for name, content in (("b" * 64, "x"), ("c" * 64, "")):
         (place / name).write_text(content)
@@ -240,7 +252,7 @@ def test_a_leftover_intent_without_approval(tmp_path: Path) -> None:
     os.utime(place / "fifo", (NOW_S, NOW_S))
     run.clock.advance(pruning.LEFTOVER_AGE_S + 1)
     assert prune(run) == {"intents": 1}
-    [line] = run.lines()
+    [line] = lines(run)
     assert (line["approval"], line["cluster"]) == ("b" * 64, "prod-1")
     assert [path.name for path in place.iterdir()] == ["fifo"]
 
@@ -253,9 +265,9 @@ def test_a_leftover_and_an_approval_that_is_over(tmp_path: Path) -> None:
     assert intent is not None
     os.close(intent.descriptor)
     run.clock.advance(2 * DAY_S)
-    run.lines()
+    lines(run)
     assert prune(run) == {"removed": 1, "intents": 1}
-    assert [line["event"] for line in run.lines()] == ["recovered", "expired"]
+    assert [line["event"] for line in lines(run)] == ["recovered", "expired"]
 
 
 def test_temporary_files_of_a_crash_are_removed_after_an_hour(tmp_path: Path) -> None:
@@ -372,7 +384,7 @@ def test_an_approval_that_was_renewed_meanwhile_stays(tmp_path: Path) -> None:
     done = pruning.prune(run.config, Renewing(run.clock.now_s()), Wish())
     assert done.removed == 0
     assert path.read_bytes() != before
-    assert [line["event"] for line in run.lines()] == ["issued", "rotated"]
+    assert [line["event"] for line in lines(run)] == ["issued", "rotated"]
     assert os.listdir(run.runtime / "intents") == []
 
 
@@ -388,7 +400,7 @@ def test_a_very_old_store_of_another_host(tmp_path: Path) -> None:
     )
     approvals.save(approvals.directory(str(run.state)), approval)
     assert prune(run) == {"removed": 1}
-    [line] = run.lines()
+    [line] = lines(run)
     assert len(line["jti"]) == 128
     assert "\n" not in json.dumps(line)
     assert (line["pod"], line["image"]) == ("p\\n", f"{HOST}/x\\nevil")
