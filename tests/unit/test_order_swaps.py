@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -77,13 +78,13 @@ def try_to_sync(desk: Desk, place: Path) -> str:
 
 # --- at exactly the moment of a read
 
-DEEDS: list[Callable[[], object]] = []  # what happens when a.json is opened, one each time
+DEEDS: list[Callable[[], object]] = []  # what happens when a.json or the remote set is opened, one each time
 HOOKED: list[bool] = []
 
 
 def on_open(event: str, arguments: tuple[object, ...]) -> None:
     """Let the next thing happen just before the file is opened: the interpreter tells of it, and nothing is patched."""
-    if DEEDS and event == "open" and str(arguments[0]).endswith("a.json"):
+    if DEEDS and event == "open" and str(arguments[0]).endswith(("/a.json", "/remote.json")):
         DEEDS.pop(0)()
 
 
@@ -150,3 +151,20 @@ def test_a_file_that_comes_meanwhile_is_read_too(tmp_path: Path, deeds: list[Cal
     (place / "a.json").write_text(json.dumps(make_document("a")))
     deeds.append(lambda: (place / "b.json").write_text(json.dumps(make_document("b"))))
     assert order_sync.sync(desk, str(place)).added == ("a", "b")
+
+
+def test_a_last_set_that_can_not_be_read_now_is_not_replaced(tmp_path: Path, deeds: list[Callable[[], object]]) -> None:
+    """What is no longer in the new one would go without a line, and its id would come free."""
+    desk = make_desk(tmp_path / "state", [])
+    mount = Mount(tmp_path / "mount")
+    mount.publish({"b.json": make_document("old")})
+    order_sync.sync(desk, str(mount.place))
+    mount.publish({"b.json": make_document("new")})
+
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    deeds.append(fail)
+    assert try_to_sync(desk, mount.place) == f"{desk.state}/orders/remote.json: can't be read: Input/output error"
+    assert [order.id for order in orders.read(desk.state)] == ["old"]
+    assert order_sync.sync(desk, str(mount.place)) == (("new",), (), ("old",), ())
