@@ -275,7 +275,7 @@ def read_regular(path: str, limit_bytes: int, *, follow: bool = False) -> tuple[
             raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", path)
         # One call, where a loop up to the empty read would take two: on a slow disk the second costs as much. A file
         # that grows in between is read as it was, one that shrinks as far as it goes.
-        data = os.read(descriptor, status.st_size)
+        data = b""
         while len(data) < status.st_size and (part := os.read(descriptor, status.st_size - len(data))):
             data += part
         return data, status
