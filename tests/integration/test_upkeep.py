@@ -188,6 +188,40 @@ def test_an_order_is_seen_at_once(node: Node) -> None:
     assert len(node.json("approvals", "list", "--living")) == 2
 
 
+def test_what_is_wrong_is_told_and_stops_nothing(node: Node) -> None:
+    """A file that is no approval, a denied one, an order that can't be read: for people as well."""
+    broken, denied, _ = sorted((node.state / "approvals").glob("*.json"))
+    broken.write_text("{")
+    document = json.loads(denied.read_bytes())
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    denied.write_text(json.dumps(document | {"state": "denied", "deniedAt": moment, "deniedCode": "aws-sts-denied"}))
+    rows = {row.split()[0]: row for row in node.text("approvals", "list").splitlines()}
+    assert "  unreadable: is not JSON at character 1" in rows[broken.stem[:12]]
+    assert "problem            it is not JSON at character 1" in node.text("approvals", "show", broken.stem)
+    text = node.text("approvals", "show", denied.stem)
+    assert ", aws-sts-denied\n" in text
+    assert "used until" not in text
+    assert len(node.json("approvals", "list", "--state", "denied")) == 1
+    (node.state / "orders").mkdir(mode=0o700)
+    (node.state / "orders" / "x.json").write_text("{")
+    text = node.text("approvals", "list")
+    assert text.count("stopped: an order is unreadable") == 2
+    assert f"{node.state}/orders/x.json" in text.splitlines()[-1]
+    assert len(node.json("approvals", "list")) == 3
+
+
+def test_explaining_a_living_approval_shows_no_secret(node: Node) -> None:
+    """Neither what is in the cache nor the token."""
+    token = node.cloud.mint_token("team-a", "web")
+    node.tokens.add(token)
+    for words in (["explain"], ["explain", "--json"]):
+        done = node.run(*words, stdin=make_request(token, IMAGE))
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert not [secret for secret in node.secrets() if secret in done.stdout.decode()]
+    document = json.loads(done.stdout)
+    assert (document["source"], document["approval"]["standing"], document["calls"]) == ("cache", "living", [])
+
+
 def test_approvals_that_are_over_are_pruned_after_their_line(node: Node) -> None:
     """A dry run counts; the removal leaves a line, and nothing that could be served."""
     [path] = [p for p in (node.state / "approvals").glob("*.json") if b"team-b" in p.read_bytes()]
