@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from pullpass.approvals import intents
 from pullpass.upkeep import pruning
-from pullpass.upkeep.pruning import DAY_S, Wish
+from pullpass.upkeep.pruning import DAY_S
 from serving import Run
 from support import NOW_S
-from trails import SCHEMA
+from upkeeping import lines, prune
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TRAIL_LINE = Draft202012Validator(json.loads(SCHEMA.read_text()))
-
-
-def prune(run: Run, **wish: Any) -> dict[str, int]:
-    """Prune, and what of it was not nothing."""
-    done = pruning.prune(run.config, run.clock, Wish(**wish))
-    return {name: count for name, count in vars(done).items() if count}
-
-
-def lines(run: Run) -> list[dict[str, Any]]:
-    """The trail's lines since the last call, each by its schema."""
-    found = run.lines()
-    for line in found:
-        TRAIL_LINE.validate(line)
-    return found
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from factories import HOST, IMAGE, make_approval, make_grant
 from pullpass import approvals
@@ -15,32 +14,14 @@ from pullpass.approvals import codec, intents
 from pullpass.cache import disk
 from pullpass.errors import LOCAL_STATE, PullpassError
 from pullpass.upkeep import TOLD_EVERY, pruning
-from pullpass.upkeep.pruning import DAY_S, Pruned, Wish
+from pullpass.upkeep.pruning import DAY_S, Wish
 from serving import HOUR_S, Run
 from support import NOW_S, FakeClock
-from trails import SCHEMA
+from upkeeping import lines, prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-TRAIL_LINE = Draft202012Validator(json.loads(SCHEMA.read_text()))
-
-
-def prune(run: Run, **wish: Any) -> dict[str, int]:
-    """Prune, and what of it was not nothing."""
-    done = pruning.prune(run.config, run.clock, Wish(**wish))
-    assert isinstance(done, Pruned)
-    return {name: count for name, count in vars(done).items() if count}
-
-
-def lines(run: Run) -> list[dict[str, Any]]:
-    """The trail's lines since the last call, each by its schema."""
-    found = run.lines()
-    for line in found:
-        TRAIL_LINE.validate(line)
-    return found
 
 
 @pytest.mark.parametrize(
