@@ -156,6 +156,15 @@ def test_without_intents_there_may_be_more_exchanges(plant: Callable[[Path], Any
     assert run.password(run.request()) == "pass word"
 
 
+def test_an_intent_that_can_not_be_opened_is_in_the_trail(run: Run) -> None:
+    """With the disk's own words."""
+    with racing.before_opening("/intents/", racing.failing(errno.EROFS)):
+        assert run.password(run.request()) == "pass word"
+    [warning, line] = run.lines()
+    assert (warning["code"], line["event"]) == ("intent-unwritable", "issued")
+    assert warning["message"] == f"{run.runtime}/intents: Read-only file system"
+
+
 def test_an_intent_that_is_gone_at_the_end_is_in_the_trail(run: Run) -> None:
     """Somebody has removed it while it was held."""
     run.cloud.during.append(lambda: shutil.rmtree(run.runtime / "intents"))

@@ -157,6 +157,7 @@ def test_a_credential_that_its_approval_is_not_about_is_a_miss(run: Run) -> None
 @pytest.mark.parametrize("later_s", [HOUR_S, 12 * HOUR_S - 10])
 def test_a_longer_life_in_the_approval_is_not_believed(later_s: float, run: Run) -> None:
     """The credential's own ends are encrypted with it."""
+    run.set(max_age_s=24 * HOUR_S)
     year = dict.fromkeys(("expires", "registryExpires", "sessionExpires"), "2028-01-15T08:00:00Z")
     run.edit(**year)
     found = look_up(run, later_s)
