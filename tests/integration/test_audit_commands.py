@@ -1,0 +1,111 @@
+"""`pullpass audit` as a person meets it: every command a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trails import Trail, digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    """Two days of a trail."""
+    made = Trail(tmp_path / "state")
+    made.days(2, each=3)
+    return made
+
+
+def run(trail: Trail, word: str, *words: str) -> tuple[int, str, str]:
+    """Status, stdout and stderr of `pullpass audit WORD`."""
+    command = [sys.executable, "-m", "pullpass", "audit", word, "--trail", str(trail.directory), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_show(trail: Trail) -> None:
+    """A table for people, the stored documents as one array for programs."""
+    status, table, complaint = run(trail, "show", "--limit", "2", "--outcome", "refused")
+    assert (status, complaint, table.splitlines()[-1]) == (0, "", "2 lines")
+    status, array, _ = run(trail, "show", "--json")
+    assert (status, json.loads(array)) == (0, trail.lines())
+    assert json.loads(run(trail, "show", "--json", "--until", "2000-01-01T00:00:00Z")[1]) == []
+
+
+def test_verify(trail: Trail) -> None:
+    """Status 1 when something is found; the head that is printed is what --expect takes."""
+    status, printed, _ = run(trail, "verify", "--json")
+    head = json.loads(printed)["head"]
+    assert (status, head) == (0, {"seq": 6, "hash": digest(trail.raw()[-1])})
+    noted = f"{head['seq']}:{head['hash']}"
+    trail.append()
+    assert run(trail, "verify", "--expect", noted)[0] == 0
+    trail.edit(trail.files[0], lambda kept: kept.pop(1))
+    status, text, complaint = run(trail, "verify")
+    assert (status, complaint) == (1, "")
+    assert text.startswith(f"finding: {trail.files[0].name}:2: removed: line 2 is missing")
+    assert json.loads(run(trail, "verify", "--json")[1])["findings"] == 1
+
+
+def test_export(trail: Trail, tmp_path: Path) -> None:
+    """What was written is said, and what was left out."""
+    output = tmp_path / "out.jsonl"
+    trail.edit(trail.files[0], lambda kept: kept.append(b"x\n"))
+    status, printed, _ = run(trail, "export", "--format", "jsonl", "--output", str(output), "--json")
+    assert status == 0
+    assert json.loads(printed) == {"output": str(output), "format": "jsonl", "lines": 6, "unreadable": 1}
+    assert len(output.read_bytes().splitlines()) == 6
+    printed = run(trail, "export", "--format", "csv", "--output", str(output))[1]
+    assert printed.splitlines()[0] == f"wrote 6 lines to {output}"
+    assert printed.splitlines()[1].startswith("left out 1 unreadable lines")
+
+
+def test_a_missing_extra_is_told_before_anything_is_read(trail: Trail, tmp_path: Path) -> None:
+    """Parquet needs what not everybody has."""
+    blocked = "import sys; sys.modules['pyarrow'] = None; from pullpass.__main__ import main; sys.exit(main())"
+    words = [
+        "audit",
+        "export",
+        "--format",
+        "parquet",
+        "--output",
+        str(tmp_path / "out"),
+        "--trail",
+        str(trail.directory),
+    ]
+    done = subprocess.run([sys.executable, "-c", blocked, *words], capture_output=True, check=False)
+    assert (done.returncode, done.stderr.split(b":")[1]) == (2, b" extra-missing")
+    assert b"pip install 'pullpass[parquet]'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show", "--limit", "0"), ("show", "--since", "soon"), ("show", "--event", "x"), ("verify", "--expect", "1")],
+)
+def test_wrong_options(trail: Trail, words: tuple[str, ...]) -> None:
+    """One line, status 2."""
+    status, printed, complaint = run(trail, *words)
+    assert (status, printed, complaint.count("\n")) == (2, "", 1)
+    assert complaint.startswith("pullpass: usage: ")
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    """A wrong --trail is no empty trail."""
+    assert run(Trail(tmp_path / "absent"), "verify")[0] == 2
+
+
+def test_a_trail_that_can_not_be_read(trail: Trail) -> None:
+    """Status 6, with the place."""
+    trail.head.unlink()
+    os.symlink("head", trail.head)
+    status, _, complaint = run(trail, "verify")
+    assert (status, complaint.split(": ")[1]) == (6, "trail-unreadable")
