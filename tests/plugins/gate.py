@@ -14,9 +14,9 @@ from coverage import Coverage
 if TYPE_CHECKING:
     from typing import Final
 
-# Who may have what is decided here, and what of it is kept, by what `store` and `lean` read. The doors, the commands and
-# the exchange run in processes of their own as well, isolated from what coverage would need to follow them; their tests
-# look at what they do instead.
+# Who may have what is decided here, and what of it is kept, by what `store` and `lean` read. The doors, the commands
+# and the exchange run in processes of their own as well, isolated from what coverage would need to follow them; their
+# tests look at what they do instead.
 DECIDING: Final = (
     *("request", "identity", "registry", "config", "policy", "store", "lean"),
     *("approvals/__init__", "approvals/codec", "approvals/history", "approvals/intents", "cache"),
