@@ -201,7 +201,7 @@ class _Renewal:
             serve(self.found, before)
             return
         tried_s = before.approval.unreachable_at_s if before.approval else None
-        if before.outlives and tried_s is not None and entered_s <= tried_s <= now_s:
+        if before.outlives and tried_s is not None and entered_s < tried_s <= now_s:
             serve(self.found, before)  # whoever held the intent while this run waited has just tried
             return
         usable = before.serves or before.outlives
