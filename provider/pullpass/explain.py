@@ -250,15 +250,16 @@ def _due(found: Found, what: Stored) -> str:
     approval = what.approval
     if approval is None or found.config is None or found.target is None:
         return "no approval can be used: an exchange is due"
-    until = moments.text(approval.expires_s)
+    times = found.config.approval
+    ends_s = approvals.ends_s(approval, times)
+    until = moments.text(ends_s)
     if what.serves:
         added = "" if renewal.lists(what, found.target) else ", and the repository is added to it"
         due = f", and was to be renewed from {moments.text(stored.renewed_from_s(approval))}"
         renewed = "" if found.source == CACHE and not found.setback else due
         return f"the approval lives until {until}{renewed or ': served from the cache'}{added}"
     if what.outlives:
-        times = found.config.approval
-        last_s = min(approval.expires_s + times.outage_s, approval.registry_expires_s - times.min_life_s)
+        last_s = min(ends_s + times.outage_s, approval.registry_expires_s - times.min_life_s)
         how_long = f"should the cloud be out of reach, it is used until {moments.text(last_s)}"
         return f"the approval stands until {until}: an exchange is due; {how_long}"
     if approval.denied_at_s is not None:

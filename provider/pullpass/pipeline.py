@@ -81,6 +81,8 @@ def _respond(raw: bytes, deps: Deps, found: Found) -> int:
             raise
         denied = error.upstream == DENIED and found.asked_cloud
         found.aside("denied" if denied else "exchange-failed", error.code, error.what)
+        case, found.now_s = found.case, deps.clock.now_s()
+        run.read_orders(found, case.config, case.target, case.decision)  # a block may have come during the exchange
     return found.handed.cache_s if found.handed else min(recheck_s, PUBLIC_RETRY_S)
 
 

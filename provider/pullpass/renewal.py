@@ -127,7 +127,7 @@ def asked(case: Case) -> history.Asked:
 
 def _hand(found: Found, approval: Approval, credential: Credential, event: str, source: str) -> None:
     times = found.case.config.approval
-    ends_s, most_s = approval.expires_s, times.recheck_s
+    ends_s, most_s = approvals.ends_s(approval, times), times.recheck_s
     if source == "outage":
         ends_s, most_s = approval.registry_expires_s, min(times.recheck_s, OUTAGE_CACHE_S)
     cache_s = max(0, int(min(most_s, ends_s - times.margin_s - found.now_s)))
@@ -139,7 +139,6 @@ class _Renewal:
 
     def __init__(self, found: Found, deps: Deps) -> None:
         self.found, self.deps, self.case = found, deps, found.case
-        self.approval: Approval | None = None  # as it is on disk, as far as this run knows
         self.times = self.case.config.approval
         self.place = approvals.directory(self.case.config.paths.state)
         self.runtime = self.case.config.paths.runtime
@@ -216,20 +215,19 @@ class _Renewal:
         self.found.now_s = self.deps.clock.now_s()
         read_orders(self.found, self.case.config, self.case.target, self.case.decision)
         self.found.stored = stored.look_up(self.case.config, self.case.plan, self.found.required, self.found.now_s)
-        self.approval = self.found.stored.approval
         return self.found.stored
 
     def exchange(self, deadline: Deadline) -> None:
         """Exchange until the result stands under every order that there is then."""
         for _ in range(EXCHANGES):
-            rotated = self.approval is not None and bool(self.approval.credential_hash)
             under = orders.revalidate_ids(self.found.orders)
             when = history.Validation(self.deps.clock.now_s(), self.times.max_age_s, under)
             verify(self.case, self.deps)
             credential = self.send(deadline)
-            approval = history.validated(self.approval, asked(self.case), credential, when)
+            before = self.latest()
+            rotated = before is not None and bool(before.credential_hash)
+            approval = history.validated(before, asked(self.case), credential, when)
             approvals.save(self.place, approval)
-            self.approval = approval
             self.keep(approval, credential)
             self.found.now_s = self.deps.clock.now_s()
             read_orders(self.found, self.case.config, self.case.target, self.case.decision)
@@ -251,6 +249,16 @@ class _Renewal:
                 f"the cloud's fresh credential ends in {left_s:.0f}s, and approval.min_life is {least_s:g}s",
             )
         return credential
+
+    def latest(self) -> Approval | None:
+        """The approval that the next one goes on from, read after the exchange.
+
+        A run that has waited for this one in vain exchanges by itself, and what it stored in between is history too.
+        """
+        try:
+            return approvals.find(self.place, self.case.plan.key)
+        except approvals.UnreadableError:
+            return None  # `settle` has told of it
 
     def keep(self, approval: Approval, credential: Credential) -> None:
         """Put a credential into the cache; where that fails, the next request exchanges again."""
@@ -291,7 +299,7 @@ class _Renewal:
             disk.drop(self.runtime, self.case.plan.key)
         except OSError as failure:
             self.warn("cache-unusable", f"{self.case.plan.key} can't be removed: {failure.strerror}")
-        denied = history.denied(self.approval, asked(self.case), self.deps.clock.now_s(), error.code)
+        denied = history.denied(self.latest(), asked(self.case), self.deps.clock.now_s(), error.code)
         try:
             approvals.save(self.place, denied)
         except PullpassError as failure:

@@ -191,6 +191,10 @@ def test_times_of_a_renewal_and_of_an_outage(config: Config) -> None:
     assert show(config, approval)["usedUntil"] == "2027-01-15T09:59:30.000000Z"
     never = config._replace(approval=config.approval._replace(outage_s=0.0))
     assert show(never, approval)["usedUntil"] == approval_ends(approval)
+    lowered = config._replace(approval=config.approval._replace(max_age_s=60.0))
+    document = show(lowered, approval)
+    assert (document["standing"], document["stands"]) == ("living", "2027-01-15T08:01:00.000000Z")
+    assert show(lowered, approval, NOW_S + 60)["standing"] == "expired"
     save(config, DENIED)
     assert (show(config, DENIED)["renewedFrom"], show(config, DENIED)["usedUntil"]) == (None, None)
 

@@ -41,6 +41,7 @@ __all__ = [
     "Repository",
     "UnreadableError",
     "directory",
+    "ends_s",
     "find",
     "judge",
     "keys",
@@ -164,7 +165,15 @@ def judge(approval: Approval, now_s: float, required: Iterable[str], times: Appr
     for order in required:
         if order not in approval.validated_under:
             return VOIDED
-    return LIVING if now_s < approval.expires_s else EXPIRED
+    return LIVING if now_s < ends_s(approval, times) else EXPIRED
+
+
+def ends_s(approval: Approval, times: ApprovalTimes) -> float:
+    """When an approval stands no more, seconds since the epoch: a `max_age` that was lowered since counts at once.
+
+    A raised one does not count: `expires` was promised to whoever has read the file.
+    """
+    return min(approval.expires_s, approval.last_validated_s + times.max_age_s)
 
 
 def may_outlive(approval: Approval, now_s: float, times: ApprovalTimes) -> bool:
@@ -181,7 +190,7 @@ def may_outlive(approval: Approval, now_s: float, times: ApprovalTimes) -> bool:
     return (
         approval.state == APPROVED
         and times.outage_s > 0
-        and now_s < approval.expires_s + times.outage_s
+        and now_s < ends_s(approval, times) + times.outage_s
         and approval.registry_expires_s - now_s >= times.min_life_s
     )
 

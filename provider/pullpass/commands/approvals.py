@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pullpass import config, patterns
-from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, order_form
+from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, ends_s, order_form
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, showing
 from pullpass.config.checks import duration_ns
@@ -114,12 +114,12 @@ def _items(settings: Config, outlook: Outlook, wanted: Wanted, tell: Tell) -> It
 
 
 def _list_text(items: Iterator[Item], outlook: Outlook) -> Iterator[str]:
-    yield from showing.table(HEADINGS, map(_row, items), "no approvals")
+    yield from showing.table(HEADINGS, (_row(item, outlook) for item in items), "no approvals")
     if outlook.problem:
         yield f"{escape(outlook.problem.what)}; {escape(outlook.problem.hint)}\n"
 
 
-def _row(item: Item) -> tuple[str, ...]:
+def _row(item: Item, outlook: Outlook) -> tuple[str, ...]:
     approval, key = item.approval, item.key[:SHOWN_CHARS]
     if approval is None:
         return key, "", "", "", f"{item.standing}: {item.problem}", "", "", "", ""
@@ -130,7 +130,7 @@ def _row(item: Item) -> tuple[str, ...]:
         approval.opens,
         item.standing,
         showing.second(approval.last_validated_s),
-        showing.second(approval.expires_s),
+        showing.second(approval.expires_s and ends_s(approval, outlook.times)),
         str(approval.rotations),
         str(len(approval.repositories)),
     )
@@ -161,6 +161,7 @@ def _shown(document: dict[str, Any]) -> Iterator[str]:
         yield _fact("problem", f"it {document['problem']}")
     yield from _stored(document["approval"] or {})
     if document["renewedFrom"]:
+        yield _fact("stands until", document["stands"])
         yield _fact("renewed from", document["renewedFrom"])
         yield _fact("used until", f"{document['usedUntil']}, should the cloud be out of reach")
     for repository in document["repositories"]:

@@ -75,7 +75,8 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
         `approval` (the stored document, or null), `file`, `problem` (why there is none), `standing`, `next` (what the
         next request comes to, as far as policy and token let it come), `repositories` (each with its own standing,
         since orders select images), `orders` (those in force that are about it), `cache` (never what is in it),
-        `renewedFrom`, `usedUntil` (should the cloud be out of reach).
+        `stands` (until when: `expires`, or sooner when `approval.max_age` was lowered since), `renewedFrom`,
+        `usedUntil` (should the cloud be out of reach).
     """
     approval = item.approval
     path = os.path.join(approvals.directory(config.paths.state, make=False), f"{item.key}.json")
@@ -90,10 +91,7 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
     found["cache"] = cache
     found["repositories"] = _repositories(approval, outlook) if approval else []
     found["orders"] = _orders(approval, outlook) if approval else []
-    known = approval is not None and approval.state == approvals.APPROVED
-    found["renewedFrom"] = moments.text(stored.renewed_from_s(approval)) if approval and known else None
-    found["usedUntil"] = moments.text(_used_until_s(approval, outlook)) if approval and known else None
-    return found
+    return found | _moments(approval, outlook)
 
 
 def _next(item: Item, outlook: Outlook, cache: dict[str, Any] | None) -> str:
@@ -142,10 +140,16 @@ def _orders(approval: Approval, outlook: Outlook) -> list[dict[str, Any]]:
     ]
 
 
-def _used_until_s(approval: Approval, outlook: Outlook) -> float:
-    """Until when an outage of the cloud does not matter."""
+def _moments(approval: Approval | None, outlook: Outlook) -> dict[str, str | None]:
+    """What is coming, and when; null for what is denied or can't be read."""
+    if approval is None or approval.state != approvals.APPROVED:
+        return dict.fromkeys(("stands", "renewedFrom", "usedUntil"))
     times = outlook.times
-    return max(
-        approval.expires_s,
-        min(approval.expires_s + times.outage_s, approval.registry_expires_s - times.min_life_s),
-    )
+    ends_s = approvals.ends_s(approval, times)
+    return {
+        "stands": moments.text(ends_s),
+        "renewedFrom": moments.text(stored.renewed_from_s(approval)),
+        "usedUntil": moments.text(
+            max(ends_s, min(ends_s + times.outage_s, approval.registry_expires_s - times.min_life_s))
+        ),
+    }
