@@ -92,6 +92,7 @@ class Chain:
         self._suspect: Line | None = None
         self._left: tuple[int, str, Line | None] | None = None  # where the chain was before it jumped
         self._unnamed: list[Line] = []  # lines that do not belong, which the next warnings may name
+        self._cut_off: list[Line] = []  # those of them that begin as the line would that was due there
         self._moved: deque[tuple[int, str]] = deque(maxlen=_MOVED_KEPT)
 
     def tell(self, severity: str, code: str, where: Line | None, text: str) -> None:
@@ -158,6 +159,10 @@ class Chain:
                 self._believe(suspect)
             else:
                 self._reject(suspect)
+        if self.seq >= last_seq:  # what the next writer will name
+            for line in self._cut_off:
+                self._unnamed.remove(line)
+                self.tell(NOTE, "half-line-open", line, "a writer was killed here; the next one names the half line")
         self._settle()
 
     def _is_last(self, line: Line, last_seq: int, last_hash: str) -> bool:
@@ -210,6 +215,8 @@ class Chain:
         if line.front is not None:
             self._moved.append((line.front.seq, line.raw.hash))
         self._unnamed.append(line)
+        if repair.is_cut_off(line.raw, self.seq, self.hash):
+            self._cut_off.append(line)
         if len(self._unnamed) > KEPT:
             self._settle()
 
@@ -223,6 +230,7 @@ class Chain:
                 text = f"line {line.front.seq} does not belong here, behind line {self.seq}"
                 self.tell(FINDING, "inserted", line, text)
         self._unnamed.clear()
+        self._cut_off.clear()
 
     def _warned(self, line: Line) -> None:
         """A warning: it may be one about the trail itself."""
@@ -232,6 +240,7 @@ class Chain:
             named = (warning.get("bytes"), warning["sha256"])
             fitting = [half for half in self._unnamed if (half.raw.length, half.raw.hash) == named]
             self._unnamed = [half for half in self._unnamed if half not in fitting]
+            self._cut_off = [half for half in self._cut_off if half not in fitting]
             if fitting:
                 text = f"half a line of a writer that was killed, closed off and named by line {self.seq}"
                 self.tell(NOTE, "half-line-closed", fitting[0], text)

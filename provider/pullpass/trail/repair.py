@@ -71,7 +71,9 @@ def follow(head: Head, descriptor: int) -> Repaired:
     for raw in lines.read(descriptor, head.offset, size):
         if _goes_on(raw, seq, last):
             seq, last = seq + 1, raw.hash
-        elif not raw.whole or _is_cut_off(raw, seq, last):
+            # A half line that this one names was named by a writer that died before the head.
+            warnings = [half for half in warnings if f'"sha256":"{half["sha256"]}"'.encode() not in raw.data]
+        elif not raw.whole or is_cut_off(raw, seq, last):
             warnings.append(_warning(HALF_LINE, head.file, _half(raw)))
         else:
             first_foreign = first_foreign if foreign else place
@@ -147,8 +149,14 @@ def _goes_on(raw: lines.Raw, seq: int, last: str) -> bool:
     return True
 
 
-def _is_cut_off(raw: lines.Raw, seq: int, last: str) -> bool:
-    """Whether a line begins as the next one would, and no more than that can be said of it."""
+def is_cut_off(raw: lines.Raw, seq: int, last: str) -> bool:
+    """Whether a line begins as the next one would, and no more than that can be said of it.
+
+    Args:
+        raw: the line.
+        seq: of the line before.
+        last: the hash of that line.
+    """
     start = lines.make(seq + 1, last, "", {"": ""}).partition(b'""')[0]
     known = raw.data[: len(start)]
     return bool(known) and start.startswith(known) and not raw.data.endswith(b"}")
