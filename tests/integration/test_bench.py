@@ -17,13 +17,18 @@ AWS = {"boto3", "botocore", "urllib3"}
 GOOGLE = {"google"}
 
 
+def measured(*words: str) -> Any:
+    """What a measurement prints as JSON."""
+    command = [sys.executable, "-P", "-m", "bench", *words, "--json"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def figures() -> dict[str, dict[str, Any]]:
     """The rows of one round, by name."""
-    command = [sys.executable, "-P", "-m", "bench", "start", "--rounds", "1", "--latency", "0.01", "--json"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "tests")}
-    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
-    return {row["name"]: row for row in json.loads(done.stdout)}
+    return {row["name"]: row for row in measured("start", "--rounds", "1", "--latency", "0.01")}
 
 
 ROWS: dict[str, tuple[int, set[str], set[str]]] = {
@@ -57,3 +62,30 @@ def test_what_is_loaded(figures: dict[str, dict[str, Any]], name: str) -> None:
     assert needed <= third
     assert not spared & third
     assert calls or row["modules"] <= figures["explain"]["modules"]
+
+
+def test_look_ups() -> None:
+    """Every tier is measured, every look-up finds its approval, and others store meanwhile."""
+    rows = measured("approvals", "--approvals", "20", "--seconds", "0.3")
+    assert {row["tier"] for row in rows} >= {"disk", "memory"}
+    for row in rows:
+        assert row["lookups"] > 0
+        assert row["failed"] == 0
+        assert row["p50_us"] <= row["p99_us"] <= row["p999_us"] <= row["most_us"]
+    assert sum(row["saves"] for row in rows) > 0
+
+
+def test_a_hit() -> None:
+    """The whole process and its parts are there."""
+    found = measured("hit", "--rounds", "1")
+    assert found["processes"][0]["name"] == "bare interpreter"
+    assert {"cache hit", "exchange, 40 ms a round trip"} <= {row["name"] for row in found["processes"]}
+    assert {"the whole hit", "trail line"} <= {row["name"] for row in found["inside"]}
+    assert all(row["median_ms"] > 0 for rows in found.values() for row in rows)
+
+
+def test_counts() -> None:
+    """Bursts of a few pods cost what big ones do."""
+    rows = measured("counts", "--pods", "5")
+    assert [row["exchanges"] for row in rows] == [10, 10, 10, 1, 4]
+    assert [row["refused"] for row in rows] == [0] * 5

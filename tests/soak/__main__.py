@@ -68,7 +68,7 @@ def soak(stage: Stage, processes: int, duration_s: float, seed: int) -> dict[str
         "events": seen,
         "exchanges": {name: count for name, count in counts.items() if not name.startswith("issuer.")},
         "approvals": sum(1 for _ in approvals.scan(str(stage.state))),
-        "verified": {"lines": verified.get("lines"), "notes": verified.get("noted")},
+        "verified": {"lines": verified.get("lines"), "notes": verified.get("notes")},
         "cloud": {
             "bytes": [before[0], after[0]],
             "files": [before[1], after[1]],

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 ACCOUNTS = 12
 TOKENS = 2  # of each account
-# Short lives, so that a minute sees approvals expire, rotate and be pruned.
+# Short lives, so that a minute sees approvals expire, rotate and be pruned; not so short that a machine of two cores
+# has nothing but exchanges to do, each of which loads an SDK.
 SETTINGS = f"""
 [approval]
-max_age = "6s"
+max_age = "20s"
 recheck = "1s"
 margin = "1s"
 min_life = "1s"
 outage = "6s"
-denied_for = "2s"
+denied_for = "10s"
 [[grant]]
 service_accounts = ["team-a/*"]
 images = ["{HOST}/team-a/**"]
@@ -81,9 +82,7 @@ class Stage:
         self.cloud = Remote.start(directory / "cloud")
         endpoints = SimpleNamespace(endpoints=Endpoints(**self.cloud.endpoints))
         # Only the endpoints are looked at, and those of a cloud elsewhere are the same.
-        self.config = write_config(
-            directory, cast("Cloud", endpoints), node='deadline = "55s"', gcr="", grants=SETTINGS
-        )
+        self.config = write_config(directory, cast("Cloud", endpoints), gcr="", grants=SETTINGS)
         self.launcher = install(directory, self.config)
         self.state, self.runtime = directory / "state", directory / "run"
         self.asks = list(self._asks())

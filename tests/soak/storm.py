@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import time
@@ -14,6 +15,7 @@ KILLED = 0.3  # this share of the processes
 WINDOW = 4  # so many accounts are asked for at once ...
 WINDOWS = 4  # ... and so often the window moves on in a storm
 POLL_S = 0.01
+NICE = 5
 WAIT_S = 70.0  # a run's deadline, and what a machine with hundreds of processes takes to start one
 KINDS = {"ecr": 6, "google": 6, "anonymous": 1, "refused": 2, "denied": 2, "garbage": 1}
 
@@ -53,6 +55,8 @@ class _Live:
                 env={},
                 cwd="/",
             )
+        # Otherwise the one process that starts them would get as little of the machine as each of them.
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, NICE)
 
     def look(self) -> Run | None:
         """Kill it when it is time; what became of it when it has ended."""
@@ -91,8 +95,9 @@ class Storm:
                 self.most_alive = max(self.most_alive, len(live))
                 if len(live) % 8:  # looking at all of them takes as long as starting some
                     continue
+            else:
+                time.sleep(POLL_S)
             live = [one for one in live if not self._ended(one)]
-            time.sleep(POLL_S)
 
     def _start(self, passed: float) -> _Live:
         kind = self.chance.choices(list(KINDS), list(KINDS.values()))[0]
