@@ -103,7 +103,14 @@ def make(scenario: Scenario, root: Path, when_full: str = "refuse", columns: Ite
 
 
 def _clean(scenario: Scenario, site: Site) -> tuple[tuple[Step, ...], list[str]]:
-    """The steps of a run without a fault, which ends as it should and leaves nothing to be put right."""
+    """The steps of a run without a fault, which ends as it should and leaves nothing to be put right.
+
+    Modules that a request loads late are loaded here first: they would be compiled between two runs, and calls counted
+    anew.
+    """
+    site.serve(scenario.raw)
+    site.restore()
+    site.upstream.asked = 0
     before = _last_seq(site)
     done = tracer.run(site.command(scenario.mood), scenario.raw, site.root, reads=True)
     events = [line["event"] for line in invariants.lines(site) if line["seq"] > before]
@@ -160,6 +167,8 @@ def _field(scenario: Scenario, site: Site, fault: Fault) -> Field:
     stuck = fault.step.call == "unlink" and ".tmp" in fault.step.what
     half = scenario.untidy or (fault.name == SHORT_KILL and ".jsonl" in fault.step.what)
     wrong += invariants.of_files(site, leftovers=killed or stuck or scenario.untidy, half_line=half)
+    if scenario.untidy and any(not path.stat().st_size for path in site.runtime.glob("intents/*")):
+        wrong.append("an intent that was left over is forgotten")
     wrong += _go_on(scenario, site)
     return Field(fault, _outcome(done), tuple(wrong))
 

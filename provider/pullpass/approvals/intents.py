@@ -57,8 +57,10 @@ def enter(runtime: str, key: str, clock: Clock, wait_s: float) -> Intent | None:
     try:
         document = {"apiVersion": "pullpass/v1", "kind": "PullIntent", "id": key, "pid": os.getpid()}
         document["began"] = moments.text(clock.now_s())
-        os.ftruncate(intent.descriptor, 0)
-        os.pwrite(intent.descriptor, to_json(document).encode("ascii") + b"\n", 0)
+        # Over a leftover, which is cut to length afterwards: a crash in between must not leave an empty file, which
+        # would tell the next one that nothing had happened.
+        written = os.pwrite(intent.descriptor, to_json(document).encode("ascii") + b"\n", 0)
+        os.ftruncate(intent.descriptor, written)
     except BaseException:
         os.close(intent.descriptor)
         raise
