@@ -14,7 +14,7 @@ from faults.tracer import KILL, SHORT, SHORT_KILL
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.needs("strace")
+pytestmark = [pytest.mark.needs("strace"), pytest.mark.own]
 
 # Whose exchange takes the same steps as one that is looked at in full; there is one error, and the kill.
 SIMILAR = ("expired", "revalidated by an order", "renewal unreachable", "after a crash")

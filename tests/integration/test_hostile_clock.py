@@ -24,6 +24,8 @@ from support import NOW_S, make_claims, make_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.own
+
 HOUR_S, DAY_S = 3600.0, 86400.0
 JUMPS = {"an hour back": -HOUR_S, "a day ahead": DAY_S}
 

@@ -24,6 +24,8 @@ from pullpass.approvals import order_store, order_sync, orders
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+pytestmark = pytest.mark.own
+
 PATHS = [str(Path(pullpass.__file__).parents[1]), str(Path(__file__).parents[1])]
 
 CHANGE = """\

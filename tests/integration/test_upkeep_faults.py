@@ -18,6 +18,8 @@ from pullpass.upkeep import credentials, pruning
 from serving import Run
 from support import NOW_S, FakeClock
 
+pytestmark = pytest.mark.own
+
 OTHER = f"{HOST}/team-a/other"
 LATER_S = 2 * pruning.DAY_S
 TESTS = Path(__file__).parents[1]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from cloud import Cloud
 
+pytestmark = pytest.mark.own
+
 APPROVALS = 100_000
 OVER_EVERY = 10  # of them one has been over for long; the others live
 LIMIT_KIB = 150 * 1024
