@@ -67,6 +67,12 @@ else:
         def __new__(cls, /, *values: Any, **named: Any) -> NamedTuple:  # noqa: PYI034, D102 - Self is in typing
             if len(values) == len(cls._fields) and not named:
                 return tuple.__new__(cls, values)
+            # The usual call by name: every field there, and nothing else. What is wrong otherwise is found below.
+            if not values and len(whole := {**cls._field_defaults, **named}) == len(cls._fields):
+                try:
+                    return tuple.__new__(cls, [whole[field] for field in cls._fields])
+                except KeyError:
+                    pass
             given = dict(zip(cls._fields, values, strict=False))
             if len(values) > len(cls._fields) or given.keys() & named.keys() or named.keys() - set(cls._fields):
                 raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}, each once")

@@ -120,6 +120,7 @@ def test_the_error_names_the_fields(lean: Any) -> None:
         (("a", "b", "c"), {}),
         (("a",), {"name": "b"}),
         (("a",), {"other": "b"}),
+        ((), {"node": "a", "other": "b"}),  # as many as there are, and one of them another
     ]
     for values, named in calls:
         with pytest.raises(TypeError, match=r"^Pod takes name, node, each once$"):

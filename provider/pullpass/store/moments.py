@@ -8,6 +8,7 @@ import time
 FIRST_S = -62_135_596_800
 LAST_S = 253_402_300_799
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_SHAPE = str.maketrans("123456789", "000000000")
 
 
 def text(moment_s: float) -> str:
@@ -42,7 +43,7 @@ def parse(written: str) -> float:
         ValueError: it is not of that form, or no moment; a leap second is none.
     """
     head, dot, fraction = written.removesuffix("Z").partition(".")
-    shape = "".join("0" if char in "0123456789" else char for char in head)
+    shape = head.translate(_SHAPE)
     if not written.endswith("Z") or shape != "0000-00-00T00:00:00" or (dot and not _is_digits(fraction)):
         raise ValueError("no moment in UTC as RFC 3339 writes it")
     year, month, day = int(head[:4]), int(head[5:7]), int(head[8:10])
@@ -61,4 +62,4 @@ def parse(written: str) -> float:
 
 
 def _is_digits(text: str) -> bool:
-    return bool(text) and all(char in "0123456789" for char in text)
+    return text.isascii() and text.isdigit()

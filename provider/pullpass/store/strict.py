@@ -65,7 +65,8 @@ def parse(raw: bytes) -> object:
     if rest:
         follower = "a second document" if rest[0] in "{[" else "more data"
         raise DocumentError("trailing-data", f"has {follower} at character {len(text) - len(rest)}")
-    _check(document)
+    # What was decoded from UTF-8 holds no surrogate, so one can only come by an escape.
+    _check(document, has_escapes="\\u" in text)
     return document
 
 
@@ -96,7 +97,7 @@ def _decode(raw: bytes) -> str:
         raise DocumentError("encoding", f"is not UTF-8 at byte {error.start}") from None
 
 
-def _check(document: object) -> None:
+def _check(document: object, *, has_escapes: bool) -> None:
     """Refuse what the parser lets through: depth, and surrogates that escapes brought in."""
     level, depth = [document], 1
     while level:
@@ -104,13 +105,13 @@ def _check(document: object) -> None:
             _refuse_depth()
         below: list[object] = []
         for value in level:
-            if isinstance(value, str):
-                _check_text(value)
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 below.extend(value)
                 below.extend(value.values())
             elif isinstance(value, list):
                 below.extend(value)
+            elif has_escapes and isinstance(value, str):
+                _check_text(value)
         level, depth = below, depth + 1
 
 
