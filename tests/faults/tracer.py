@@ -25,6 +25,7 @@ KILL, SHORT, SHORT_KILL = "KILL", "short", "short, then KILL"
 TIMEOUT_S = 60.0
 
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)$")
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _KEY = re.compile(r"\b[0-9a-f]{64}\b")
 _TEMPORARY = re.compile(r"\.\d+\.[0-9a-f]{16}\.tmp")
 _LENGTH = re.compile(r", (\d+)\) +=")
