@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,45 +260,6 @@ def test_no_trail(tmp_path: Path) -> None:
     trail.head.touch(mode=0o600)
     assert trail.codes() == []
     assert [each.code for each in trail.verify(f"5:{'a' * 64}").findings] == ["expected-missing"]
-
-
-def test_what_does_not_belong_there(trail: Trail) -> None:
-    """Other files, links and directories; names that only look like ours."""
-    (trail.directory / "notes.txt").touch()
-    (trail.directory / "2027-01-16-1.jsonl").touch()
-    (trail.directory / "2027-01-16-002.jsonl").symlink_to("/dev/null")
-    (trail.directory / "2027-01-16-003.jsonl").mkdir()
-    there = found(trail)
-    assert [code for code, _ in there] == ["foreign-file"] * 4
-    assert {place for _, place in there} == {
-        "notes.txt", "2027-01-16-1.jsonl", "2027-01-16-002.jsonl", "2027-01-16-003.jsonl"
-    }  # fmt: skip
-
-
-def test_modes(trail: Trail) -> None:
-    """Directory, head and files are the owner's alone."""
-    trail.directory.chmod(0o750)
-    trail.head.chmod(0o604)
-    trail.last.chmod(0o640)
-    assert found(trail) == [
-        ("wrong-mode", "-"),
-        ("wrong-mode", "head"),
-        ("wrong-mode", trail.last.name),
-    ]
-
-
-@pytest.mark.needs("root")
-def test_owners(trail: Trail) -> None:
-    """And they belong to who verifies."""
-    os.chown(trail.last, 1, 1)
-    assert found(trail) == [("wrong-owner", trail.last.name)]
-
-
-def test_a_link_in_the_place_of_the_directory(trail: Trail) -> None:
-    """It is read, and told."""
-    trail.directory.rename(trail.state / "moved")
-    trail.directory.symlink_to("moved")
-    assert trail.codes()[0] == "wrong-kind"
 
 
 def test_a_head_that_was_noted_earlier(trail: Trail) -> None:

@@ -208,12 +208,17 @@ def parse(raw: bytes) -> Approval:
         denied_code=read.text("deniedCode") if state == DENIED else "",
         unreachable_at_s=read.moment_if_any("unreachableAt"),
     )
-    whole = found.credential_hash and found.expires_s and found.last_validated_s and found.registry_expires_s
-    if state == APPROVED and not (whole and found.session_expires_s and found.first_approved_s):
-        raise DocumentError("syntax", "says approved, without a credential or the moments that bound it")
-    if (state == DENIED) != (found.denied_at_s is not None):
-        raise DocumentError("syntax", f"says {state}, and has {strict.shown(read.members, 'deniedAt')} as deniedAt")
+    _check_state(found, strict.shown(read.members, "deniedAt"))
     return found
+
+
+def _check_state(found: Approval, denied_at: str) -> None:
+    """Refuse a state without what it stands for."""
+    whole = found.credential_hash and found.expires_s and found.last_validated_s and found.registry_expires_s
+    if found.state == APPROVED and not (whole and found.session_expires_s and found.first_approved_s):
+        raise DocumentError("syntax", "says approved, without a credential or the moments that bound it")
+    if (found.state == DENIED) != (found.denied_at_s is not None):
+        raise DocumentError("syntax", f"says {found.state}, and has {denied_at} as deniedAt")
 
 
 def _repositories(part: _Reader) -> dict[str, Repository]:
