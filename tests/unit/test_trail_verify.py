@@ -12,7 +12,7 @@ import pytest
 
 from pullpass.errors import PullpassError
 from pullpass.trail import chain, head, reading, verify
-from trails import DAY_S, Trail, digest, nothing
+from trails import DAY_S, Trail, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -341,16 +341,6 @@ def test_a_trail_of_a_later_version(trail: Trail) -> None:
     trail.head.write_bytes(trail.head.read_bytes().replace(b'"version":1', b'"version":2'))
     with pytest.raises(PullpassError, match=r"trail-unreadable: .*version 2"):
         trail.verify()
-
-
-def test_what_can_not_be_read(trail: Trail) -> None:
-    """A loop of links in the place of the head, and a file in the place of the directory."""
-    trail.head.unlink()
-    trail.head.symlink_to("head")
-    with pytest.raises(PullpassError, match=r"trail-unreadable"):
-        trail.verify()
-    with pytest.raises(PullpassError, match=r"trail-unreadable"):
-        verify.verify(str(trail.last), trail.clock, [], nothing)
 
 
 class Removing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +10,7 @@ import pytest
 from trails import Trail
 
 if TYPE_CHECKING:
-    Lines = list[bytes]
-
-NEW = b"\n"
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -66,3 +63,13 @@ def test_a_link_in_the_place_of_the_directory(trail: Trail) -> None:
     trail.directory.rename(trail.state / "moved")
     trail.directory.symlink_to("moved")
     assert trail.codes()[0] == "wrong-kind"
+
+
+def test_what_can_not_be_read(trail: Trail) -> None:
+    """A loop of links in the place of the head, and a file in the place of the directory."""
+    trail.head.unlink()
+    trail.head.symlink_to("head")
+    with pytest.raises(PullpassError, match=r"trail-unreadable"):
+        trail.verify()
+    with pytest.raises(PullpassError, match=r"trail-unreadable"):
+        verify.verify(str(trail.last), trail.clock, [], nothing)
