@@ -80,6 +80,7 @@ class FakeCloud:
         mode: of `FAILURES`, or `WELL`.
         life_s: of a password.
         session_s: of the session behind it.
+        deny: says for which needs the cloud's answer is no, whatever `mode` is.
         takes_s: how long an exchange takes.
         rotates: whether each exchange gives another password; otherwise a need keeps its own.
         cluster: the cluster's name in the configuration that is in use.
@@ -92,6 +93,7 @@ class FakeCloud:
 
     def __init__(self, under: Callable[[float], tuple[str, ...]]) -> None:
         self.mode = WELL
+        self.deny: Callable[[Need], bool] | None = None
         self.life_s, self.session_s, self.takes_s = 12 * HOUR_S, HOUR_S, 0.0
         self.rotates = True
         self.cluster = ""
@@ -121,12 +123,13 @@ class FakeCloud:
         if self.mode == SHORT:
             ends_s = [clock.now_s() + SHORT_S] * 2
         password = self._password(need, number)
-        given = self.mode in (WELL, SHORT)
-        verdict = Verdict(need, plan.key, self.mode, password if given else "", sent_s, ends_s[0], ends_s[1], under)
+        mode = DENIED if self.deny is not None and self.deny(need) else self.mode
+        given = mode in (WELL, SHORT)
+        verdict = Verdict(need, plan.key, mode, password if given else "", sent_s, ends_s[0], ends_s[1], under)
         self.verdicts.append(verdict)
         self.notify(verdict)
         if not given:
-            raise PullpassError(FAILURES[self.mode][0], "as the model says")
+            raise PullpassError(FAILURES[mode][0], "as the model says")
         about = ("principal", f"key-{number}", (f"r-{number}",))
         return Credential(USERNAME, Secret(password), ends_s[0], ends_s[1], *about)
 
