@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trails import Trail
+from pullpass.errors import PullpassError
+from pullpass.trail import verify
+from trails import Trail, nothing
 
 if TYPE_CHECKING:
     from pathlib import Path
