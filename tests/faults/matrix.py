@@ -103,14 +103,8 @@ def make(scenario: Scenario, root: Path, when_full: str = "refuse", columns: Ite
 
 
 def _clean(scenario: Scenario, site: Site) -> tuple[tuple[Step, ...], list[str]]:
-    """The steps of a run without a fault, which ends as it should and leaves nothing to be put right.
-
-    Modules that a request loads late are loaded here first: they would be compiled between two runs, and calls counted
-    anew.
-    """
-    site.serve(scenario.raw)
-    site.restore()
-    site.upstream.asked = 0
+    """The steps of a run without a fault, which ends as it should and leaves nothing to be put right."""
+    site.settle(scenario.raw)
     before = _last_seq(site)
     done = tracer.run(site.command(scenario.mood), scenario.raw, site.root, reads=True)
     events = [line["event"] for line in invariants.lines(site) if line["seq"] > before]

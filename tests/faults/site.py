@@ -63,12 +63,14 @@ class Site:
         root: the directory.
         upstream: the cloud of requests in this process.
         clock: their clock; it stands.
+        libraries: where a process finds the program.
     """
 
     def __init__(self, root: Path, *, when_full: str = "refuse", ecr: str = "") -> None:
         self.root = root
         self.upstream = Upstream()
         self.clock = StandingClock(NOW_S)
+        self.libraries = LIBRARIES
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = root / "config.toml"
         self.path.write_text(CONFIG.format(root=root, when_full=when_full, ecr=ecr))
@@ -100,7 +102,25 @@ class Site:
             mood: of its cloud.
         """
         words = [str(self.path), str(self.runtime), repr(self.clock.at_s), mood]
-        return [sys.executable, "-IS", str(PROGRAM), *words, *LIBRARIES]
+        return [sys.executable, "-IS", str(PROGRAM), *words, *self.libraries]
+
+    def settle(self, raw: bytes) -> None:
+        """Have each process from now on make the same calls as the one before.
+
+        What a request loads late is loaded and compiled here, and the program is copied: a source that somebody edits
+        meanwhile would have calls counted anew.
+
+        Args:
+            raw: the request.
+        """
+        self.serve(raw)
+        self.restore()
+        self.upstream.asked = 0
+        place = self.root / "program"
+        for package in (Path(pullpass.__file__).parent, PROGRAM.parent):
+            shutil.copytree(package, place / package.name)
+        ours = {str(Path(pullpass.__file__).parents[1]), str(PROGRAM.parents[1])}
+        self.libraries = [str(place), *(library for library in LIBRARIES if library not in ours)]
 
     def keep(self) -> None:
         """Remember both directories as they are."""

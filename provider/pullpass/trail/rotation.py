@@ -12,7 +12,8 @@ Rules:
   everything is gone. A lowered `keep` therefore takes some days to be reached.
 * A file's time is that of its first and last line, and not later than those of the files after it: names and lines of
   the hours in which a clock was wrong say little by themselves.
-* The `pruned` line is on disk before the first file goes. After a crash in between, the next new file finishes it.
+* The `pruned` line is on disk before the first file goes. The oldest goes first, and none behind one that can't be
+  removed. After a crash in between, the next new file finishes it.
 """
 
 from __future__ import annotations
@@ -145,7 +146,12 @@ def _prune(place: Place, old: End, new: End) -> End:
     body: Body = {"event": "pruned", "files": gone, "through": through}
     written = ends.write(place, new, [*new.warnings, body])
     os.fsync(new.descriptor)
-    warnings = [warning for name in gone if (warning := _remove(place, name)) is not None]
+    warnings: list[Body] = []
+    for name in gone:
+        warning = _remove(place, name)
+        if warning is not None:  # the later ones stay as well: a hole behind it would look like lines taken out
+            warnings.append(warning)
+            break
     return End(written, new.descriptor, b"", warnings)
 
 
@@ -191,14 +197,10 @@ def _time_s(line: bytes) -> float:
 
 def _through(place: Place, names: list[lines.Name]) -> dict[str, object] | None:
     """The line that the rest is chained to, as its first line says; None when that can't be read: then nothing goes."""
-    for name in names:
-        first, _, size = _edges(place, name)
-        front = lines.front(first)
-        if front is not None:
-            return {"seq": front.seq - 1, "hash": front.prev}
-        if size:
-            return None
-    return None
+    # One of them is the file that was just left, which has lines.
+    edges = (_edges(place, name) for name in names)
+    front = lines.front(next(first for first, _, size in edges if size))
+    return None if front is None else {"seq": front.seq - 1, "hash": front.prev}
 
 
 def _edges(place: Place, name: lines.Name) -> tuple[bytes, bytes, int]:
