@@ -100,7 +100,7 @@ def write(place: Place, end: End, bodies: list[Body]) -> Head:
             would look like a cut.
         PullpassError: `trail-unwritable`: a line is too long.
     """
-    data, seq, last = end.lead, end.head.seq, end.head.hash
+    parts, seq, last = [end.lead], end.head.seq, end.head.hash
     for body in bodies:
         seq += 1
         line = lines.make(seq, last, place.time, body)
@@ -108,7 +108,8 @@ def write(place: Place, end: End, bodies: list[Body]) -> Head:
             limit = lines.LINE_LIMIT_BYTES
             raise PullpassError("trail-unwritable", f"the line has {len(line)} bytes, at most {limit} are read")
         last = lines.digest(line)
-        data += line + b"\n"
+        parts.append(line + b"\n")
+    data = b"".join(parts)
     try:
         view = memoryview(data)
         while view:  # a write that was cut short says why when it is asked for the rest
