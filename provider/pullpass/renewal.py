@@ -147,7 +147,7 @@ class _Renewal:
         first, entered_s = self.found.stored, self.found.now_s
         assert first is not None  # noqa: S101 - `pipeline` looked it up
         # A renewal that is merely due waits for nobody. Others wait for half of the time and then go on by themselves:
-        # a holder that hangs may cost a second exchange, never the run.
+        # a holder that hangs may cost an exchange of each, never the run of any.
         waits = not (first.serves and lists(first, self.case.target))
         intent = self.enter(deadline.remaining_s() / 2 if waits else 0.0)
         if intent is None and not waits:
@@ -204,9 +204,8 @@ class _Renewal:
             serve(self.found, before)  # whoever held the intent while this run waited has just tried
             return
         usable = before.serves or before.outlives
-        limit = Deadline(self.deps.clock, min(TRY_S, deadline.remaining_s())) if usable else deadline
         try:
-            self.exchange(limit)
+            self.exchange(deadline, TRY_S if usable else deadline.duration_s)
         except PullpassError as error:
             self.fall_back(before, error)
 
@@ -217,13 +216,14 @@ class _Renewal:
         self.found.stored = stored.look_up(self.case.config, self.case.plan, self.found.required, self.found.now_s)
         return self.found.stored
 
-    def exchange(self, deadline: Deadline) -> None:
-        """Exchange until the result stands under every order that there is then."""
+    def exchange(self, deadline: Deadline, try_s: float) -> None:
+        """Exchange until the result stands under every order that there is then; each takes `try_s` at most."""
         for _ in range(EXCHANGES):
             under = orders.revalidate_ids(self.found.orders)
             when = history.Validation(self.deps.clock.now_s(), self.times.max_age_s, under)
-            verify(self.case, self.deps)
-            credential = self.send(deadline)
+            # Loading libraries counts as well: on a node that is starting everything at once it takes seconds.
+            deadline.run(lambda: verify(self.case, self.deps), "reading the token")
+            credential = self.send(deadline, try_s)
             before = self.latest()
             rotated = before is not None and bool(before.credential_hash)
             approval = history.validated(before, asked(self.case), credential, when)
@@ -237,10 +237,11 @@ class _Renewal:
                 return
         raise PullpassError("order-storm", f"an order arrived during each of {EXCHANGES} exchanges")
 
-    def send(self, deadline: Deadline) -> Credential:
-        exchanger = self.deps.load(self.case.plan.kind)
+    def send(self, deadline: Deadline, try_s: float) -> Credential:
+        exchanger = deadline.run(lambda: self.deps.load(self.case.plan.kind), "loading what exchanges")
+        limit = Deadline(self.deps.clock, min(try_s, deadline.remaining_s()))
         self.found.asked_cloud = True
-        credential = exchanger(self.case.plan, self.case.request.token, deadline, self.deps.clock)
+        credential = exchanger(self.case.plan, self.case.request.token, limit, self.deps.clock)
         request.check_echo(credential, self.case.request.token)
         left_s, least_s = credential.life_ends_s - self.deps.clock.now_s(), self.times.min_life_s
         if left_s < least_s:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pullpass import pipeline
 from pullpass.approvals import intents
 from pullpass.errors import PullpassError
 from serving import HOUR_S, Run
@@ -15,6 +17,8 @@ from support import FakeClock
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pullpass.exchange import Exchanger
 
 DENIED, TOKEN, AWAY = "aws-sts-denied", "aws-token-expired", "cloud-unreachable"
 
@@ -192,3 +196,21 @@ def test_a_repository_to_be_added_waits_for_its_turn(tmp_path: Path) -> None:
     assert run.clock.slept != []
     assert run.cloud.asked == []
     assert len(run.approval["repositories"]) == 1
+
+
+def test_libraries_that_take_for_ever_to_load_do_not_outlast_the_run(tmp_path: Path) -> None:
+    """On a node that starts a hundred pods at once, loading an SDK takes longer than asking a cloud."""
+    run = Run(tmp_path)
+    run.config = run.config._replace(node=run.config.node._replace(deadline_s=0.2))
+    loaded = threading.Event()
+
+    def load(kind: str) -> Exchanger:
+        loaded.wait()
+        return run.cloud.load(kind)
+
+    answer = pipeline.serve(run.request(), run.deps._replace(load=load))
+    loaded.set()
+    assert (answer.status, answer.stdout) == (5, b"")
+    assert answer.stderr.startswith(b"pullpass: deadline-exceeded: loading what exchanges had not ended after 0.2s")
+    assert run.events() == [("refused", "deadline-exceeded")]
+    assert run.cloud.asked == []
