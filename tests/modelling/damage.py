@@ -69,10 +69,11 @@ def entry(world: World, reference: Reference, need: Need, how: str, other: Need)
         os.unlink(path)
         slot.cache = ABSENT
         return
+    is_another = other != need and reference.slot(other).cache == GOOD  # otherwise it may be this one's own
     changes: dict[str, Callable[[bytes], bytes]] = {
         "cut": lambda old: old[:-1],
-        "changed": lambda old: old[:-5] + bytes([old[-5] ^ 1]) + old[-4:],
-        "swapped": lambda old: (_read(world.cache_path(other)) if other != need else None) or b"nothing of ours",
+        "changed": lambda old: old[:-5] + bytes([(old[-5] + 1) % 256]) + old[-4:],
+        "swapped": lambda old: (_read(world.cache_path(other)) if is_another else None) or b"nothing of ours",
         "newer": lambda old: NEWER + old,
     }
     changed = changes[how](data)

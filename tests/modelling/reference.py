@@ -101,8 +101,8 @@ class Reference:
             return Expected("anonymous", "", "", cache_s, found.calls, asides)
         return found
 
-    def compare(self, outcome: Outcome, need: Need) -> None:
-        """Hold the approval on disk to its slot."""
+    def compare(self, world: World, outcome: Outcome, need: Need) -> None:
+        """Hold approval and cache on disk to their slot."""
         slot, document = self.slot(need), outcome.approval
         if slot.approval is None:
             assert document is None
@@ -110,6 +110,8 @@ class Reference:
         assert document is not None
         there, expected = _essence(document), _expected_essence(slot.approval)
         assert there == expected, f"{there}, expected {expected}"
+        if slot.approval.verdict:
+            assert world.peek(need) == slot.cache
 
     def adopt(self, world: World, need: Need) -> None:
         """Take over what is on disk after something that could end in several ways; what can't be is refused."""
