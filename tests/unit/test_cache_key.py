@@ -5,21 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import racing
 from pullpass.cache import disk
-from pullpass.exchange import Credential
 from pullpass.secret import Secret
+from spawned import CREDENTIAL, KEY, keep_together
 from support import NOW_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = "ab" * 32
-CREDENTIAL = Credential("AWS", Secret("one"), NOW_S + 43200, NOW_S + 3600, "arn:aws:sts", "ASIA", ("r-1",))
+    from pullpass.exchange import Credential
+
 SECOND = CREDENTIAL._replace(secret=Secret("two"))
 UNOPENED = "does not open: changed, cut short, an older one, or another key's"
 SPAWN = multiprocessing.get_context("spawn")
@@ -119,12 +119,6 @@ def test_what_is_kept_while_the_key_changes_is_kept_under_the_new_one(runtime: P
     with racing.before_opening(f"/.{KEY}.", partial((runtime / "cache.key").write_bytes, b"z" * 32)):
         disk.put(str(runtime), KEY, NOW_S, SECOND)
     assert get(runtime) == SECOND
-
-
-def keep_together(runtime: str, number: int, start: Any) -> None:
-    """Keep an entry of one's own as soon as all are ready."""
-    start.wait()
-    disk.put(runtime, f"{number}" * 64, NOW_S, CREDENTIAL)
 
 
 def test_processes_that_make_the_key_at_once_end_with_one(runtime: Path) -> None:

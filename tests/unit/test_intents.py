@@ -14,13 +14,13 @@ import pytest
 
 from pullpass.approvals import intents
 from pullpass.errors import PullpassError
+from spawned import KEY, crash
 from support import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KEY = "ab" * 32
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -94,12 +94,6 @@ def test_who_waited_finds_no_leftover(tmp_path: Path) -> None:
     assert os.fstat(waiter.descriptor).st_ino == path_of(tmp_path).stat().st_ino
     assert enter(tmp_path) is None
     intents.leave(waiter)
-
-
-def crash(runtime: str) -> None:
-    """Die while holding the intent."""
-    intents.enter(runtime, KEY, FakeClock(), 0.0)
-    os._exit(9)
 
 
 def test_what_a_crash_leaves_is_found_by_the_next(tmp_path: Path) -> None:
