@@ -39,6 +39,7 @@ OUTAGE_CACHE_S = 60
 EXCHANGES = 3
 # Temporary files of a crash are removed once nobody can be writing them any more.
 LEFTOVER_AGE_S = 60.0
+MICROSECOND_S = 1e-6  # moments in files are rounded to it, up or down
 
 
 def obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
@@ -71,9 +72,14 @@ def check_denial(what: Stored, since_s: float, now_s: float) -> None:
         return
     if what.standing != approvals.REMEMBERED and not since_s < approval.denied_at_s <= now_s:
         return
+    raise _denial(approval)
+
+
+def _denial(approval: Approval) -> PullpassError:
+    """The cloud's no as it was written down."""
     code = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
-    when = moments.text(approval.denied_at_s)
-    raise PullpassError(code, f"the cloud refused it at {when}, which counts for approval.denied_for")
+    when = moments.text(approval.denied_at_s or 0.0)
+    return PullpassError(code, f"the cloud refused it at {when}, which counts for approval.denied_for")
 
 
 def verify(case: Case, deps: Deps) -> None:
@@ -225,6 +231,9 @@ class _Renewal:
             deadline.run(lambda: verify(self.case, self.deps), "reading the token")
             credential = self.send(deadline, try_s)
             before = self.latest()
+            now_s = self.deps.clock.now_s() + MICROSECOND_S
+            if before is not None and when.sent_s < (before.denied_at_s or 0.0) <= now_s:
+                raise _denial(before)  # of a run that sent its exchange later: a slow yes must not undo it
             rotated = before is not None and bool(before.credential_hash)
             approval = history.validated(before, asked(self.case), credential, when)
             approvals.save(self.place, approval)

@@ -214,3 +214,19 @@ def test_libraries_that_take_for_ever_to_load_do_not_outlast_the_run(tmp_path: P
     assert answer.stderr.startswith(b"pullpass: deadline-exceeded: loading what exchanges had not ended after 0.2s")
     assert run.events() == [("refused", "deadline-exceeded")]
     assert run.cloud.asked == []
+
+
+def test_a_slow_yes_does_not_undo_a_later_no(tmp_path: Path) -> None:
+    """Whoever has waited in vain exchanges by itself, and is refused; the first one's answer comes after that."""
+    run = Run(tmp_path)
+
+    def later() -> None:
+        run.cloud.failure = PullpassError(DENIED, "the role trusts it no more")
+        assert run.refusal(run.request()) == DENIED
+        run.cloud.failure = None
+
+    run.cloud.during.append(later)
+    assert run.refusal(run.request()) == DENIED
+    assert run.approval["state"] == "denied"
+    assert len(run.cloud.asked) == 2
+    assert not list((run.runtime / "cache").glob("*"))
