@@ -69,7 +69,9 @@ class Matrix(NamedTuple):
         ]
 
 
-def make(scenario: Scenario, root: Path, when_full: str = "refuse", columns: Iterable[str] = COLUMNS) -> Matrix:
+def make(
+    scenario: Scenario, root: Path, when_full: str = "refuse", columns: Iterable[str] = COLUMNS, about: str = ""
+) -> Matrix:
     """Run a scenario's request under every fault.
 
     Args:
@@ -77,6 +79,7 @@ def make(scenario: Scenario, root: Path, when_full: str = "refuse", columns: Ite
         root: where sites are made.
         when_full: `audit.when_full`.
         columns: the faults.
+        about: what the steps that fail must be about, as a beginning of their paths.
     """
     sites: queue.Queue[Site] = queue.Queue()
     steps: tuple[Step, ...] = ()
@@ -98,7 +101,7 @@ def make(scenario: Scenario, root: Path, when_full: str = "refuse", columns: Ite
             sites.put(site)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        fields = tuple(pool.map(one, _faults(steps, site, tuple(columns))))
+        fields = tuple(pool.map(one, _faults(steps, site, tuple(columns), about)))
     return Matrix(scenario.name, when_full, steps, (clean, *fields))
 
 
@@ -116,7 +119,7 @@ def _clean(scenario: Scenario, site: Site) -> tuple[tuple[Step, ...], list[str]]
     return tuple(done.steps), wrong
 
 
-def _faults(steps: tuple[Step, ...], site: Site, columns: tuple[str, ...]) -> list[Fault]:
+def _faults(steps: tuple[Step, ...], site: Site, columns: tuple[str, ...], about: str) -> list[Fault]:
     """Every fault of every step: of one that only looks, the one error that it may have."""
     faults = []
     longest = 0
@@ -131,7 +134,7 @@ def _faults(steps: tuple[Step, ...], site: Site, columns: tuple[str, ...]) -> li
         if limit > longest:  # otherwise an earlier write would meet it
             faults += [Fault(name, step, limit) for name in (SHORT, SHORT_KILL) if name in columns]
         longest = max(longest, start + step.length_bytes)
-    return faults
+    return [fault for fault in faults if fault.step.what.startswith(about)]
 
 
 def _start(site: Site, step: Step) -> int:
