@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # What must outlast a power failure: what was newly given or taken. The rest only repeats it.
 SYNCED = frozenset({"issued", "rotated", "denied", "order"})
 
+# So many of the orders about a request are named: the approval has all of them, and every start writes a line.
+ORDERS_TOLD = 20
+
 
 def lines(found: Found, config: Config, failure: PullpassError | None, cache_s: int) -> list[dict[str, Any]]:
     """The bodies of a run's lines, the one about the answer last.
@@ -65,7 +68,9 @@ def _who(found: Found, config: Config) -> dict[str, Any]:
     if found.plan:
         who |= {"opens": found.plan.opens, "approval": found.plan.key}
     if found.required:
-        who["orders"] = list(found.required)
+        who["orders"] = list(found.required[:ORDERS_TOLD])
+        more = len(found.required) - ORDERS_TOLD
+        who |= {"ordersMore": more} if more > 0 else {}
     return who
 
 

@@ -253,3 +253,14 @@ def test_the_configuration_of_a_bad_request_is_read_once_more(run: Run) -> None:
         "code": "request-syntax",
         "cluster": "prod-1",
     }
+
+
+def test_of_many_orders_some_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    """A thousand of them in every line would fill the disk; the approval has them all."""
+    run = Run(tmp_path)
+    for number in range(25):
+        plant(run.state, f"order-{number:02}.json", make_document(f"order-{number:02}"))
+    run.answer(run.request())
+    line = last(run)
+    assert (line["orders"], line["ordersMore"]) == ([f"order-{number:02}" for number in range(20)], 5)
+    assert len(run.approval["validatedUnder"]) == 25

@@ -314,3 +314,17 @@ def test_an_interrupted_first_sync_is_explained(desk: Desk, lines: Lines, tmp_pa
     (tmp_path / "state" / "orders" / "remote.json").mkdir()
     order_store.lift(desk, ["a"])
     assert [line.get("code") for line in lines] == ["order-unfinished", None, "order-unfinished", None]
+
+
+def test_a_set_that_every_request_would_be_slowed_down_by(desk: Desk, plain: Path) -> None:
+    """A thousand orders are taken, and no more."""
+    documents = [make_document(f"o-{number}") for number in range(1001)]
+    plant_list(plain, documents)
+    assert "the set has 1001 orders, at most 1000 are taken" in refused(desk, plain)
+    plant_list(plain, documents[1:])
+    assert len(order_sync.sync(desk, str(plain)).added) == 1000
+
+
+def plant_list(plain: Path, documents: list[dict[str, Any]]) -> None:
+    """Write a list of orders."""
+    (plain / "all.json").write_text(json.dumps(make_list(*documents)))

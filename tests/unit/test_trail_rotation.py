@@ -284,3 +284,15 @@ def test_nothing_but_empty_files_behind_what_is_too_old(trail: Trail) -> None:
     newest.write_bytes(b"!" + newest.read_bytes()[1:] + newest.read_bytes())
     trail.append(keep_s=KEEP_S)
     assert "pruned" not in {line["event"] for line in trail.lines()}
+
+
+def test_the_longest_line_does_not_stop_pruning(trail: Trail) -> None:
+    """First and last lines are found however long they are."""
+    longest = {"event": "warning", "code": "long", "message": "x" * 1_000_000}
+    for _ in range(5):
+        trail.append(longest, keep_s=DAY_S)
+        trail.clock.advance(DAY_S)
+    trail.append(keep_s=DAY_S)
+    assert names(trail)[0] > "2027-01-16"
+    assert "pruned" in [line["event"] for line in trail.lines()]
+    assert trail.codes() == []

@@ -19,6 +19,7 @@ been validated under it. `.used.json` keeps the ids of what was lifted, each wit
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -249,7 +250,10 @@ def used(state: str) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise PullpassError("order-unreadable", f"{outside(path)}: can't be read: {error.strerror}") from None
+        what = f"{outside(path)}: can't be read: {error.strerror}"
+        raise PullpassError(
+            "order-unreadable", what, "requests go on without it, changes of orders don't: put it right"
+        ) from None
     except strict.DocumentError:
         ids = None
     if not isinstance(ids, dict) or not all(isinstance(value, str) for value in ids.values()):
@@ -272,4 +276,7 @@ def use(state: str, ids: Mapping[str, str]) -> None:
     path = os.path.join(orders.directory(state), USED)
     known = used(state)
     if any(known.get(order_id) != value for order_id, value in ids.items()):
-        files.write_atomic(path, to_json(known | dict(ids)).encode("ascii"), sync=True)
+        data = to_json(known | dict(ids)).encode("ascii")
+        if len(data) > LIMIT_BYTES:  # `used` would refuse it, and with it every later change
+            raise OSError(errno.EFBIG, "it has no room for more used ids", path)
+        files.write_atomic(path, data, sync=True)

@@ -112,6 +112,9 @@ def create(desk: Desk, order: Order) -> tuple[Order, bool]:
             raise PullpassError("order-conflict", f"there is a remote order of the id {order.id}")
         if order.id in used(desk.state):
             raise PullpassError("order-conflict", f"the id {order.id} belonged to an order that was lifted")
+        if len(orders.local_names(desk.state) or ()) >= orders.LIMIT:
+            what = f"there are {orders.LIMIT} local orders, and every request reads them all"
+            raise PullpassError("order-conflict", what, "lift those that are over: `pullpass orders list` shows them")
         apply(
             desk,
             Change(CREATED, (name,)),

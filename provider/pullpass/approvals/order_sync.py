@@ -105,6 +105,10 @@ def _take(desk: Desk, source: str, found: tuple[Order, ...]) -> Synced:
     old = {order.id: order for order in before or ()}
     new = {order.id: order for order in found}
     _check_ids(desk.state, old, new)
+    if len(new) > orders.LIMIT:
+        raise _WrongSetError(
+            f"the set has {len(new)} orders, at most {orders.LIMIT} are taken: every request reads them"
+        )
     raw = to_json(order_form.encode_list(new[order_id] for order_id in sorted(new))).encode("ascii") + b"\n"
     if len(raw) > orders.REMOTE_LIMIT_BYTES:
         raise _WrongSetError(f"the set is longer than {orders.REMOTE_LIMIT_BYTES} bytes")

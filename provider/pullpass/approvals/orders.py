@@ -61,6 +61,8 @@ __all__ = [
     "revalidate_ids",
 ]
 
+# Of local orders, and of a remote set: every request reads them all, and an approval holds the ids of those in force.
+LIMIT = 1000
 LOCAL_LIMIT_BYTES = 64 * 1024  # three times the longest order, every character of it escaped
 # A ConfigMap has at most 1 MiB, and a character takes up to three times its bytes when it is escaped.
 REMOTE_LIMIT_BYTES = 4 * 1024 * 1024

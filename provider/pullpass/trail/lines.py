@@ -26,7 +26,7 @@ _TIME = b'","time":"'
 _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdef")
 NO_HASH = "0" * 64  # what the first line has for its predecessor
-EDGE_BYTES = 1 << 16  # where the first and the last line of a file are looked for
+EDGE_BYTES = LINE_LIMIT_BYTES + 2  # where a file's first and last line are: the longest, and line feeds around it
 
 
 class Name(NamedTuple):
