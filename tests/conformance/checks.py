@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ CHECKS = {
     "attribution": "the credential belongs to the service account whose token was sent, or to the node without one",
     "leaves-nothing": "no process holds the plugin's output after its end, which would block the kubelet",
     "time": "well within the kubelet's minute",
-    "bad-token": "a token whose signature is broken gets no credential",
+    "bad-token": "a token with a broken signature, of a service account not seen before, gets no credential",
     "bad-input": "requests that are none end in a failure, not in an answer",
     "failure": "a failure has an exit status and says something on standard error, best in one line",
     "refuses": "images named by --refuse get no credential",
@@ -109,9 +110,20 @@ def claims(token: str) -> dict[str, Any]:
 
 
 def broken(token: str) -> str:
-    """The token with another signature of the same length."""
-    head, _, signature = token.rpartition(".")
-    return f"{head}.{'A' * len(signature)}" if head else "A" * len(token)
+    """The token of a service account and a pod that nobody knows, and so with a signature that is not theirs.
+
+    With its claims left alone a plugin that keeps credentials could hand out what it has for the same service account.
+    """
+    signature = token.rpartition(".")[2]
+    document = claims(token)
+    if not document:
+        return "A" * len(token)
+    bound = document.get("kubernetes.io")
+    for holder in bound.values() if isinstance(bound, dict) else ():
+        if isinstance(holder, dict) and "uid" in holder:
+            holder["uid"] = str(uuid.uuid4())
+    body = base64.urlsafe_b64encode(json.dumps(document, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return f"{token.partition('.')[0]}.{body}.{'A' * len(signature)}"
 
 
 def quoted(names: Iterable[str]) -> str:

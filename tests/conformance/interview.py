@@ -271,7 +271,7 @@ class Interview:
     # --- refusals
 
     def _bad_token(self, image: str) -> None:
-        """A broken signature must never lead to a credential, whatever the plugin falls back to."""
+        """A broken token must never lead to a credential, whatever the plugin falls back to or has kept."""
         if self.passes_tokens_on:
             self._say("bad-token", NOTE, "it passes tokens on: the registry decides", image)
             return
