@@ -33,6 +33,7 @@ RESIDENT_MS = (THINK_MS[0] / READERS, THINK_MS[1] / READERS)
 NO_PAUSE = (0.0, 0.0)
 SLOW_READ_US = 4000
 RENEWED_S = 1800.0  # after half of an hour's life
+SAVES_PER_S = 100.0  # as 180,000 approvals that are renewed that often
 
 
 class Case(NamedTuple):
@@ -44,6 +45,7 @@ class Case(NamedTuple):
         readers: how many processes.
         think_ms: their pauses.
         goal_us: what the 99th percentile should be below.
+        saves_per_s: how many approvals are stored meanwhile; 0: as many as the disk takes.
     """
 
     tier: str
@@ -51,6 +53,7 @@ class Case(NamedTuple):
     readers: int
     think_ms: tuple[float, float]
     goal_us: float
+    saves_per_s: float = 0.0
 
 
 CASES = (
@@ -58,6 +61,7 @@ CASES = (
     Case("disk", "paced", READERS, THINK_MS, 1000),
     Case("slow disk", "saturated", READERS, NO_PAUSE, 5000),
     Case("slow disk", "paced", READERS, THINK_MS, 5000),
+    Case("slow disk", "paced", READERS, THINK_MS, 5000, SAVES_PER_S),
     Case("memory", "saturated", READERS, NO_PAUSE, 5),
     Case("memory", "saturated", 1, NO_PAUSE, 5),
     Case("memory", "paced", 1, RESIDENT_MS, 5),
@@ -105,7 +109,7 @@ def measure(place: str, count: int, case: Case, seconds: float, slow: Path | Non
     is_memory = case.tier == "memory"
     # From disk it does not matter which approvals change, and writers store as fast as they can. What memory holds of
     # one that has changed must be read again, so there each changes as often as it is renewed.
-    saves_per_s = max(1.0, count / RENEWED_S) if is_memory else 0.0
+    saves_per_s = max(1.0, count / RENEWED_S) if is_memory else case.saves_per_s
     work = Work(
         place, count, "memory" if is_memory else "disk", case.readers, seconds, case.think_ms, WRITERS, saves_per_s
     )
