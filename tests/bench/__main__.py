@@ -10,6 +10,7 @@ NAMES = {
     "start": "what a whole process imports and how long it takes, as ratios to a bare interpreter",
     "hit": "a cache hit as a whole process and in one, and what its time is made of",
     "approvals": "approval look-ups from disk, from a slow disk and from memory, while others store",
+    "trail": "the commands on a long audit trail: time and memory",
     "counts": "what bursts of pods cost: exchanges, approvals, refusals",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloud import Cloud
-from integration.bursts import GROUPS, Burst, Count, Node
+from integration.bursts import GROUPS, WIDTH, Burst, Count, Node
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
                     asked = burst._replace(pods=arguments.pods or burst.pods)
                     rows.append((asked, node.start(asked)[0]))
     if arguments.json:
-        text = json.dumps([{"name": burst.name, "width": burst.width, **count._asdict()} for burst, count in rows])
+        text = json.dumps([{"name": burst.name, "width": WIDTH, **count._asdict()} for burst, count in rows])
     else:
         text = table(rows)
     print(text)  # noqa: T201 - a measurement prints its result
@@ -45,7 +45,7 @@ def table(rows: list[tuple[Burst, Count]]) -> str:
     for burst, count in rows:
         cells = (
             count.requests,
-            burst.width,
+            WIDTH,
             count.exchanges,
             count.passwords,
             count.refused,

@@ -47,7 +47,6 @@ class Burst(NamedTuple):
         pods: how many there are of each; each has a token of its own, and the images in turn.
         images: what they start.
         aged_s: how much older everything that is stored is made before.
-        width: how many processes run at once.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Burst(NamedTuple):
     pods: int
     images: tuple[str, ...]
     aged_s: float = 0.0
-    width: int = WIDTH
 
     @property
     def requests(self) -> int:
@@ -91,9 +89,6 @@ ECR_IMAGE = f"{HOST}/team-a/app"
 GOOGLE_IMAGES = tuple(f"{GOOGLE_HOST}/proj/repo-{number}/app" for number in range(5))
 # Half of an hour's life is gone, and a tenth of it for the jitter; nothing has ended yet.
 ROTATION_S = 3600 * 0.65
-# A renewal that is merely due gives up after ten seconds, and what was there is served on. Among 32 processes, two
-# cores leave it a sixteenth of one, and it takes half of that time to load the SDK alone.
-ROTATION_WIDTH = 12
 # `approval.max_age` is longer, so that it is the life that ends.
 APPROVAL = '[approval]\nmax_age = "2h"\n'
 
@@ -102,7 +97,7 @@ GROUPS: tuple[tuple[Burst, ...], ...] = (
     (Burst("10 service accounts, 1 ECR repository", "team-a", 10, PODS, (ECR_IMAGE,)),),
     (
         Burst("10 service accounts, 5 Artifact Registry repositories", "team-b", 10, PODS, GOOGLE_IMAGES),
-        Burst("the same, one rotation later", "team-b", 10, PODS, GOOGLE_IMAGES, ROTATION_S, ROTATION_WIDTH),
+        Burst("the same, one rotation later", "team-b", 10, PODS, GOOGLE_IMAGES, ROTATION_S),
     ),
     (Burst("1 service account, 1 ECR repository", "team-a", 1, PODS, (ECR_IMAGE,)),),
     (
@@ -133,7 +128,7 @@ class Node:
         calls = list(self.calls(burst))
         before = [self.cloud.count(BY_TOKEN) + self.cloud.count(GOOGLE), self.cloud.count(ECR)]
         began_s = time.monotonic()
-        told = crowd.burst(calls, burst.width)
+        told = crowd.burst(calls, WIDTH)
         took_s = time.monotonic() - began_s
         stored = [found for _, found in approvals.scan(self.state) if isinstance(found, Approval)]
         lists, rotations = [len(one.repositories) for one in stored], [one.rotations for one in stored]

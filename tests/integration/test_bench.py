@@ -89,3 +89,12 @@ def test_counts() -> None:
     rows = measured("counts", "--pods", "5")
     assert [row["exchanges"] for row in rows] == [10, 10, 10, 1, 4]
     assert [row["refused"] for row in rows] == [0] * 5
+
+
+def test_a_trail() -> None:
+    """Every command on a trail is measured, and has done its work."""
+    found = measured("trail", "--lines", "3000")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert {name.partition(",")[0] for name in rows} == {"verify", "show", "export"}
+    assert rows["export, JSON lines"]["written_bytes"] > found["bytes"] * 0.99 > 3000 * 900
+    assert all(row["cpu_s"] > 0 and row["peak_bytes"] > 0 for row in rows.values())

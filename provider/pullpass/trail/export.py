@@ -108,7 +108,13 @@ def _fits(value: Any, kind: str) -> bool:
 
 def _is_text(value: Any) -> bool:
     """Whether this is text that UTF-8 can write: JSON can hold half a surrogate pair."""
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nothing() -> None:
