@@ -8,6 +8,7 @@ modules are imported before the request has been read.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed knows it by the name of its front alone
+import gc
 import posix
 import sys
 
@@ -30,6 +31,7 @@ def main(config: str, runtime: str) -> NoReturn:
     Raises:
         Exception: the program can't be loaded; a file cut short by a power failure raises anything.
     """
+    gc.disable()  # loading modules sets it off over and over, and what a run leaves in cycles ends with the process
     leave_on_signals()
     silence()
     raw = read_request()

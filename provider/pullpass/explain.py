@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pullpass import approvals, exchange, pipeline, policy, renewal, stored
+from pullpass import approvals, exchange, handing, pipeline, policy, renewal, stored
 from pullpass.errors import ANSWERED, PullpassError, escape
 from pullpass.store import moments
 
@@ -76,7 +76,7 @@ def _obtain(found: Found, deps: Deps) -> None:
     """
     case = found.case
     found.stored = what = stored.look_up(case.config, case.plan, found.required, found.now_s, make=False)
-    renewal.check_denial(what, found.now_s, found.now_s)
+    handing.check_denial(what, found.now_s, found.now_s)
     found.source = CACHE
     if what.serves and not stored.renewal_due(what, case.plan, case.subject, found.now_s):
         return
@@ -254,7 +254,7 @@ def _due(found: Found, what: Stored) -> str:
     ends_s = approvals.ends_s(approval, times)
     until = moments.text(ends_s)
     if what.serves:
-        added = "" if renewal.lists(what, found.target) else ", and the repository is added to it"
+        added = "" if handing.lists(what, found.target) else ", and the repository is added to it"
         due = f", and was to be renewed from {moments.text(stored.renewed_from_s(approval))}"
         renewed = "" if found.source == CACHE and not found.setback else due
         return f"the approval lives until {until}{renewed or ': served from the cache'}{added}"

@@ -9,7 +9,8 @@ The line that a request takes (the design's section 3):
     policy.decide            -> Decision: the grant and its identity
     read_orders              -> the `revalidate` orders about it, or a refusal by `block`
     plan.make                -> Plan: everything that would be sent, and the key
-    stored.look_up           approval and cached credential: served, unless it is to be renewed
+    stored.look_up           approval and cached credential
+    handing.serve            they are handed out, unless they are to be renewed
     renewal.obtain           otherwise, under the key's intent: exchange, approval, cache
     request.render           -> bytes
     trail.append             one line, also for every refusal
@@ -17,7 +18,7 @@ The line that a request takes (the design's section 3):
 
 from __future__ import annotations
 
-from pullpass import auditing, identity, policy, registry, renewal, request, run, stored, trail
+from pullpass import auditing, handing, identity, policy, registry, request, run, stored, trail
 from pullpass.clock import Deadline
 from pullpass.errors import ANSWERED, DENIED, PullpassError
 from pullpass.exchange import plan
@@ -89,11 +90,13 @@ def _respond(raw: bytes, deps: Deps, found: Found) -> int:
 def _obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
     case = found.case
     found.stored = first = stored.look_up(case.config, case.plan, found.required, found.now_s)
-    renewal.check_denial(first, found.now_s, found.now_s)
+    handing.check_denial(first, found.now_s, found.now_s)
     due = first.serves and stored.renewal_due(first, case.plan, case.subject, found.now_s)
-    if first.serves and not due and renewal.lists(first, case.target):
-        renewal.serve(found, first)
+    if first.serves and not due and handing.lists(first, case.target):
+        handing.serve(found, first)
     else:
+        from pullpass import renewal  # noqa: PLC0415 - a hit and a refusal go without
+
         renewal.obtain(found, deps, deadline)
 
 

@@ -13,28 +13,25 @@ Rules:
 
 from __future__ import annotations
 
-from pullpass import approvals, exchange, request, stored
+from pullpass import approvals, exchange, handing, request, stored
 from pullpass.approvals import history, intents, orders
 from pullpass.cache import disk
 from pullpass.clock import Deadline
-from pullpass.errors import CODES, DENIED, UNREACHABLE, PullpassError
+from pullpass.errors import DENIED, UNREACHABLE, PullpassError
 from pullpass.exchange import plan as plans
-from pullpass.run import Handed, read_orders
-from pullpass.store import files, moments
+from pullpass.run import read_orders
+from pullpass.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pullpass.approvals import Approval
     from pullpass.approvals.intents import Intent
     from pullpass.exchange import Credential
-    from pullpass.registry import Target
     from pullpass.run import Case, Deps, Found
     from pullpass.stored import Stored
 
 # How long an exchange may take while there is something else to hand out: a pod's start waits for it.
 TRY_S = 10.0
-# How long the kubelet keeps what was handed out because the cloud can't be reached.
-OUTAGE_CACHE_S = 60
 # An order that arrives during an exchange makes it worthless. Each of these needs another order at that very moment.
 EXCHANGES = 3
 # Temporary files of a crash are removed once nobody can be writing them any more.
@@ -56,32 +53,6 @@ def obtain(found: Found, deps: Deps, deadline: Deadline) -> None:
     _Renewal(found, deps).run(deadline)
 
 
-def check_denial(what: Stored, since_s: float, now_s: float) -> None:
-    """Refuse while the cloud's no counts, and when it came while this run was waiting.
-
-    Args:
-        what: what is stored.
-        since_s: when this run began to wait, seconds since the epoch.
-        now_s: the time.
-
-    Raises:
-        PullpassError: the code of the denial.
-    """
-    approval = what.approval
-    if approval is None or approval.denied_at_s is None:
-        return
-    if what.standing != approvals.REMEMBERED and not since_s < approval.denied_at_s <= now_s:
-        return
-    raise _denial(approval)
-
-
-def _denial(approval: Approval) -> PullpassError:
-    """The cloud's no as it was written down."""
-    code = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
-    when = moments.text(approval.denied_at_s or 0.0)
-    return PullpassError(code, f"the cloud refused it at {when}, which counts for approval.denied_for")
-
-
 def verify(case: Case, deps: Deps) -> None:
     """Read a planned exchange's token with a full reader, and check its signature where `node.jwks` says with what.
 
@@ -95,49 +66,6 @@ def verify(case: Case, deps: Deps) -> None:
         check = exchange.load_verifier()
         check(token, case.subject, audience, case.config.node.jwks, now_s)
         plans.check_token(case.plan, token, now_s)
-
-
-def serve(found: Found, what: Stored) -> None:
-    """Hand out what is stored; a repository that its approval does not list yet is added first.
-
-    Args:
-        found: of this run; `handed` is filled.
-        what: that serves, or outlives.
-
-    Raises:
-        PullpassError: `state-unwritable`: it can't be added.
-    """
-    case, approval, event = found.case, what.approval, "served"
-    assert approval is not None and what.credential is not None  # noqa: S101, PT018 - it serves
-    if not lists(what, case.target):
-        approval, event = history.with_repository(approval, asked(case), found.now_s), "issued"
-        approvals.save(approvals.directory(case.config.paths.state), approval)
-    if what.outlives:
-        _hand(found, approval, what.credential, "outage", "outage")
-    else:
-        _hand(found, approval, what.credential, event, "cache")
-
-
-def lists(what: Stored, target: Target) -> bool:
-    """Whether the approval lists this image's repository."""
-    return what.approval is not None and target.image in what.approval.repositories
-
-
-def asked(case: Case) -> history.Asked:
-    """What an approval of this case is about."""
-    token = case.request.token if case.subject else None
-    return history.Asked(
-        case.config.node.cluster, case.subject, token, case.plan, case.target.image, case.decision.grant
-    )
-
-
-def _hand(found: Found, approval: Approval, credential: Credential, event: str, source: str) -> None:
-    times = found.case.config.approval
-    ends_s, most_s = approvals.ends_s(approval, times), times.recheck_s
-    if source == "outage":
-        ends_s, most_s = approval.registry_expires_s, min(times.recheck_s, OUTAGE_CACHE_S)
-    cache_s = max(0, int(min(most_s, ends_s - times.margin_s - found.now_s)))
-    found.handed = Handed(credential, approval, event, source, cache_s)
 
 
 class _Renewal:
@@ -154,10 +82,10 @@ class _Renewal:
         assert first is not None  # noqa: S101 - `pipeline` looked it up
         # A renewal that is merely due waits for nobody. Others wait for half of the time and then go on by themselves:
         # a holder that hangs may cost an exchange of each, never the run of any.
-        waits = not (first.serves and lists(first, self.case.target))
+        waits = not (first.serves and handing.lists(first, self.case.target))
         intent = self.enter(deadline.remaining_s() / 2 if waits else 0.0)
         if intent is None and not waits:
-            serve(self.found, first)
+            handing.serve(self.found, first)
             return
         try:
             self.settle(deadline, entered_s)
@@ -201,13 +129,13 @@ class _Renewal:
         for damage in before.warnings:
             self.warn(damage.code, damage.message)
         now_s = self.found.now_s
-        check_denial(before, entered_s, now_s)
+        handing.check_denial(before, entered_s, now_s)
         if before.serves and not stored.renewal_due(before, self.case.plan, self.case.subject, now_s):
-            serve(self.found, before)
+            handing.serve(self.found, before)
             return
         tried_s = before.approval.unreachable_at_s if before.approval else None
         if before.outlives and tried_s is not None and entered_s < tried_s <= now_s:
-            serve(self.found, before)  # whoever held the intent while this run waited has just tried
+            handing.serve(self.found, before)  # whoever held the intent while this run waited has just tried
             return
         usable = before.serves or before.outlives
         try:
@@ -233,16 +161,16 @@ class _Renewal:
             before = self.latest()
             now_s = self.deps.clock.now_s() + MICROSECOND_S
             if before is not None and when.sent_s < (before.denied_at_s or 0.0) <= now_s:
-                raise _denial(before)  # of a run that sent its exchange later: a slow yes must not undo it
+                raise handing.denial(before)  # of a run that sent its exchange later: a slow yes must not undo it
             rotated = before is not None and bool(before.credential_hash)
-            approval = history.validated(before, asked(self.case), credential, when)
+            approval = history.validated(before, handing.asked(self.case), credential, when)
             approvals.save(self.place, approval)
             self.keep(approval, credential)
             self.found.now_s = self.deps.clock.now_s()
             read_orders(self.found, self.case.config, self.case.target, self.case.decision)
             standing = approvals.judge(approval, self.found.now_s, self.found.required, self.times)
             if standing != approvals.VOIDED:
-                _hand(self.found, approval, credential, "rotated" if rotated else "issued", "exchange")
+                handing.hand(self.found, approval, credential, "rotated" if rotated else "issued", "exchange")
                 return
         raise PullpassError("order-storm", f"an order arrived during each of {EXCHANGES} exchanges")
 
@@ -302,14 +230,14 @@ class _Renewal:
                 approvals.save(self.place, tried, sync=False)
             except PullpassError as failure:
                 self.warn(failure.code, failure.what)
-        serve(self.found, now)
+        handing.serve(self.found, now)
 
     def deny(self, error: PullpassError) -> None:
         try:
             disk.drop(self.runtime, self.case.plan.key)
         except OSError as failure:
             self.warn("cache-unusable", f"{self.case.plan.key} can't be removed: {failure.strerror}")
-        denied = history.denied(self.latest(), asked(self.case), self.deps.clock.now_s(), error.code)
+        denied = history.denied(self.latest(), handing.asked(self.case), self.deps.clock.now_s(), error.code)
         try:
             approvals.save(self.place, denied)
         except PullpassError as failure:

@@ -26,13 +26,13 @@ CIPHER = {"_cffi_backend", "_openssl", "_openssl.lib", "types"} | {
 }
 
 MODULES = {
-    "auditing", "clock", "errors", "exec_client", "identity", "lean", "patterns", "pipeline", "policy", "renewal",
+    "auditing", "clock", "errors", "exec_client", "handing", "identity", "lean", "patterns", "pipeline", "policy",
     "request", "run", "secret", "stored",
 }  # fmt: skip
-# Of these rooms only what decides: neither the exchangers, nor what reads and checks TOML, nor what people's commands
+# Of these rooms only what decides: neither what renews, nor the exchangers, nor what reads and checks TOML, nor what people's commands
 # do with orders, approvals, cache and trail, nor what the trail needs on a new day or after a crash.
 ROOMS = {
-    "approvals": {"codec", "history", "intents", "order_form", "orders"},
+    "approvals": {"codec", "history", "order_form", "orders"},
     "cache": {"disk"},
     "codes": {"aws", "google"},
     "config": {"compiled", "values"},
@@ -91,7 +91,7 @@ def free() -> set[str]:
     """What the allowed modules bring along by themselves."""
     status, lines = loaded(f"import sys, {', '.join(ALLOWED)}; sys.stderr.write(' '.join(sys.modules))")
     assert status == 0
-    return set(lines[0].split()) | LEAN | {"__future__"}
+    return set(lines[0].split()) | LEAN | {"__future__", "gc"}
 
 
 def foreign(modules: set[str]) -> set[str]:
