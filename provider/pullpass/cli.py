@@ -74,8 +74,9 @@ def build_parser(command: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog="pullpass",
         description="A kubelet image credential provider: each workload its own short-lived registry credential.",
-        epilog="Exit status: 0 answered, 2 bad input, 3 refused here, 4 refused by the cloud, 5 cloud unreachable, "
-        "6 local state. `pullpass COMMAND --help` has an example of each.",
+        epilog="Exit status: 0 answered, 1 findings (only of commands that look for them: audit verify), 2 bad input, "
+        "3 refused here, 4 refused by the cloud, 5 cloud unreachable, 6 local state. "
+        "`pullpass COMMAND --help` has an example of each.",
     )
     parser.add_argument("--version", action="version", version=f"pullpass {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -309,6 +309,17 @@ def escape(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+def number_of(count: int, noun: str, plural: str = "") -> str:
+    """A count and its noun, in a sentence for people: `1 line`, `2 lines`.
+
+    Args:
+        count: how many.
+        noun: of one.
+        plural: of more, and of none, where an s does not make it.
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
 def outside(text: str, limit_bytes: int = OUTSIDE_LIMIT_BYTES) -> str:
     """Make text from outside fit for an error: escaped, and cut at `limit_bytes` of UTF-8."""
     # Cut before escaping as well, so that a megabyte of text costs nothing; each character is at least one byte.

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pullpass.config.checks import duration_ns
-from pullpass.errors import PullpassError, escape, outside
+from pullpass.errors import PullpassError, escape, number_of, outside
 from pullpass.store import moments
 from pullpass.trail import selection
 
@@ -59,7 +59,7 @@ def table(found: Selection, lines: Iterator[Found]) -> Iterator[str]:
     for line in lines:
         yield _joined(_cells(line.members))
         count += 1
-    yield f"{count} lines\n"
+    yield f"{number_of(count, 'line')}\n"
     if found.unreadable:
         yield f"{unreadable_text(found)}\n"
 
@@ -79,7 +79,9 @@ def documents(found: Selection, lines: Iterator[Found]) -> Iterator[dict[str, An
 
 def unreadable_text(found: Selection) -> str:
     """How many lines could not be read, and what to do."""
-    return f"{found.unreadable} unreadable lines, the first at {found.first_unreadable}: see `pullpass audit verify`"
+    first = "" if found.unreadable == 1 else "the first "
+    count = number_of(found.unreadable, "unreadable line")
+    return f"{count}, {first}at {found.first_unreadable}: see `pullpass audit verify`"
 
 
 def _cells(members: dict[str, Any]) -> list[str]:
@@ -109,7 +111,7 @@ def _details(members: dict[str, Any]) -> str:
     if isinstance(order := members.get("order"), dict):
         parts.append(f"{_text(order.get('action'))} {_text(order.get('id'))} {_text(members.get('done'))}")
     if isinstance(files := members.get("files"), list) and files:
-        parts.append(f"{len(files)} files, the last {_text(files[-1])}")
+        parts.append(f"{number_of(len(files), 'file')}, the last {_text(files[-1])}")
     if "file" in members:
         parts.append(_text(members["file"]))
     return ", ".join(parts)

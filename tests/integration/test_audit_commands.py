@@ -65,7 +65,7 @@ def test_export(trail: Trail, tmp_path: Path) -> None:
     assert len(output.read_bytes().splitlines()) == 6
     printed = run(trail, "export", "--format", "csv", "--output", str(output))[1]
     assert printed.splitlines()[0] == f"wrote 6 lines to {output}"
-    assert printed.splitlines()[1].startswith("left out 1 unreadable lines")
+    assert printed.splitlines()[1].startswith(f"left out 1 unreadable line, at {trail.files[0].name}:")
 
 
 def test_a_missing_extra_is_told_before_anything_is_read(trail: Trail, tmp_path: Path) -> None:
@@ -96,6 +96,14 @@ def test_wrong_options(trail: Trail, words: tuple[str, ...]) -> None:
     status, printed, complaint = run(trail, *words)
     assert (status, printed, complaint.count("\n")) == (2, "", 1)
     assert complaint.startswith("pullpass: usage: ")
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "ten", "1.5", "1_000", "\u0663", "1" * 19, ""])
+def test_a_limit_that_is_no_count(trail: Trail, number: str) -> None:
+    """It is said which option has it, what was given, and what is expected."""
+    status, _, complaint = run(trail, "show", f"--limit={number}")
+    assert status == 2
+    assert f"--limit: {number or 'nothing'} is no count, expected a whole number from 1; see " in complaint
 
 
 def test_a_directory_that_is_none(tmp_path: Path) -> None:

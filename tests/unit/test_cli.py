@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from factories import make_request
-from pullpass import __version__, cli
+from pullpass import __version__, cli, errors
 
 COMMANDS = sorted(cli.COMMANDS)
 GROUPS = {name: getattr(cli.load(name), "SUBCOMMANDS", None) for name in COMMANDS}
@@ -71,6 +71,15 @@ def test_help_of_the_program_lists_every_command() -> None:
     text = run("--help").stdout.decode()
     for command in COMMANDS:
         assert re.search(rf"^    {command}\s", text, re.MULTILINE)
+
+
+def test_help_of_the_program_has_every_exit_status() -> None:
+    """What a script must tell apart."""
+    text = " ".join(run("--help").stdout.decode().split())
+    statuses = re.search(r"Exit status: (.*?)\. `", text)
+    assert statuses
+    told = [int(part.split()[0]) for part in statuses[1].split(", ")]
+    assert told == list(range(errors.ANSWERED, errors.LOCAL_STATE + 1))
 
 
 def test_the_version() -> None:

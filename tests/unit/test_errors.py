@@ -8,7 +8,7 @@ import string
 import pytest
 
 from pullpass import errors
-from pullpass.errors import CODES, PullpassError, escape, outside
+from pullpass.errors import CODES, PullpassError, escape, number_of, outside
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -45,6 +45,13 @@ def test_an_error_takes_what_its_code_says() -> None:
     assert (
         PullpassError("usage", "no such option", "try another").line() == "pullpass: usage: no such option; try another"
     )
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 entries"), (1, "1 entry"), (2, "2 entries")])
+def test_a_count_and_its_noun_agree(count: int, said: str) -> None:
+    """One is one; none and more are many."""
+    assert number_of(count, "entry", "entries") == said
+    assert number_of(count, "line") == said.replace("entries", "lines").replace("entry", "line")
 
 
 def test_an_unknown_code_is_a_defect() -> None:

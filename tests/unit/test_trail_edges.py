@@ -214,6 +214,7 @@ def test_a_table_and_documents_without_anything_unreadable(trail: Trail) -> None
     found = selection.Selection(reading.take(str(trail.directory), trail.clock), selection.Filter(), nothing)
     assert [each["seq"] for each in report.documents(found, found.all())] == [1, 2, 3, 4, 5]
     assert list(report.table(found, found.all()))[-1] == "5 lines\n"
+    assert list(report.table(found, found.newest(1)))[-1] == "1 line\n"
 
 
 def test_parquet_without_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pullpass import config, report, trail
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand
-from pullpass.errors import ANSWERED, FINDINGS, PullpassError, outside
+from pullpass.errors import ANSWERED, FINDINGS, PullpassError, number_of, outside
 from pullpass.trail import export, reading, selection, verify
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ DESCRIPTION = """The audit trail: who was given what, as whom, when, until when,
 docs/audit.md has the format, and what the chain of hashes proves and what not."""
 EXAMPLE = """  pullpass audit show --since 24h --service-account 'team-a/*' --outcome refused
   pullpass audit verify"""
+COUNT_DIGITS = 18  # of a number on the command line
 
 
 def _add_trail(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +42,13 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_count.__name__ = "count"  # argparse: invalid count value
+    """How many, on the command line; what is no such number is a `PullpassError`, `usage`."""
+    # `int` alone would take blanks, signs, underscores and digits of other scripts as well. What is longer than this is
+    # more than the machine can count, and no trail has so many lines.
+    if not (text.isascii() and text.isdigit() and len(text) <= COUNT_DIGITS and int(text)):
+        what = f"--limit: {outside(text, 100) or 'nothing'} is no count, expected a whole number from 1"
+        raise PullpassError("usage", what)
+    return int(text)
 
 
 def _directory(arguments: argparse.Namespace) -> str:
@@ -121,7 +122,7 @@ def run_export(arguments: argparse.Namespace) -> Output:
         "lines": count,
         "unreadable": found.unreadable,
     }
-    text = f"wrote {count} lines to {document['output']}\n"
+    text = f"wrote {number_of(count, 'line')} to {document['output']}\n"
     if found.unreadable:
         text += f"left out {report.unreadable_text(found)}\n"
     return Output(ANSWERED, document, text)

@@ -10,7 +10,7 @@ from pullpass.approvals import order_store
 from pullpass.approvals.orders import Order
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, showing
-from pullpass.errors import ANSWERED, PullpassError, escape, outside
+from pullpass.errors import ANSWERED, PullpassError, escape, number_of, outside
 from pullpass.store import moments
 from pullpass.upkeep import NO_TOKEN, faults
 
@@ -185,11 +185,6 @@ def _image_rows(hits: Hits) -> Iterator[tuple[str, ...]]:
 
 def _more(count: int, what: str) -> list[str]:
     return [f"... and {count - SHOWN_ROWS} more {what} (--json has all)"] if count > SHOWN_ROWS else []
-
-
-def number_of(count: int, what: str) -> str:
-    """A count and its noun."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from pullpass import admin, config
 from pullpass.approvals import order_form, order_store, order_sync, orders
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, giving, showing
-from pullpass.errors import ANSWERED, escape
+from pullpass.errors import ANSWERED, escape, number_of
 
 if TYPE_CHECKING:
     import argparse
@@ -82,7 +82,7 @@ def _sync(arguments: argparse.Namespace) -> Output:
     desk = admin.desk(settings, SystemClock(), giving.who(arguments))
     done = order_sync.sync(desk, os.path.abspath(arguments.source))
     lines = [f"{word} {name}\n" for word, names in done._asdict().items() if word != "kept" for name in names]
-    lines.append(f"{giving.number_of(len(done.kept), 'order')} unchanged\n")
+    lines.append(f"{number_of(len(done.kept), 'order')} unchanged\n")
     return Output(ANSWERED, done._asdict(), "".join(lines))
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError, number_of, outside
 from pullpass.trail import chain, head, lines, reading
 from pullpass.trail.chain import FINDING, NOTE, Chain, Finding, Line
 
@@ -259,6 +259,9 @@ def text(report: Report) -> str:
     if hidden:
         out.append(f"... and {hidden} more")
     at = report.head
-    out.append(f"{report.lines} lines in {report.files} files: {report.found} findings, {report.noted} notes")
+    out.append(
+        f"{number_of(report.lines, 'line')} in {number_of(report.files, 'file')}: "
+        f"{number_of(report.found, 'finding')}, {number_of(report.noted, 'note')}"
+    )
     out.append(f"head: {at.seq}:{at.hash}" if at else "head: none")
     return "".join(f"{line}\n" for line in out)
