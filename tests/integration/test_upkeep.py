@@ -105,7 +105,9 @@ def test_approvals_are_listed(node: Node) -> None:
     """As the stored documents, and as a table with the beginning of each key."""
     documents = node.json("approvals", "list")
     stored = {path.stem: json.loads(path.read_bytes()) for path in (node.state / "approvals").glob("*.json")}
-    assert [document.pop("status") for document in documents] == [{"standing": "living"}] * 3
+    for document in documents:
+        assert document.pop("status") == {"standing": "living", "stands": document["expires"]}
+    assert [document["id"] for document in documents] == sorted(stored)
     assert {document["id"]: document for document in documents} == stored
     heading, *rows = node.text("approvals", "list").splitlines()
     assert heading.split() == [
@@ -133,7 +135,7 @@ def test_approvals_are_filtered(node: Node, words: list[str], count: int) -> Non
     """Filters are joined by and."""
     assert len(node.json("approvals", "list", *words)) == count
     if not count:
-        assert node.text("approvals", "list", *words) == "no approvals\n"
+        assert node.text("approvals", "list", *words) == "no approvals match (3 in all)\n"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,8 @@ def test_one_approval_is_shown_by_the_beginning_of_its_key(node: Node) -> None:
     }
     assert [item["image"] for item in document["repositories"]] == [OTHER]
     text = node.text("approvals", "show", key[:8])
+    for name, member in (("stands until", "stands"), ("renewed from", "renewedFrom"), ("used until", "usedUntil")):
+        assert f"{name:<18} {document[member]}" in text
     assert f"repository         {OTHER}, by grant 'team images' since " in text
     assert "service account    team-b/web, uid " in text
     assert f"cache entry        {node.runtime}/cache/{key}: opens\n" in text
@@ -183,8 +187,11 @@ def test_an_order_is_seen_at_once(node: Node) -> None:
     node.text("block", *words, "--id", "stop")
     document = node.json("approvals", "show", key)
     assert document["standing"] == document["repositories"][0]["standing"] == "blocked by an order"
-    assert [(order["id"], order["voids"]) for order in document["orders"]] == [("again", True), ("stop", True)]
-    assert "block              order stop by alice, keys leaked: voids it\n" in node.text("approvals", "show", key)
+    assert [(order["id"], order["effect"]) for order in document["orders"]] == [("again", "voids"), ("stop", "refuses")]
+    text = node.text("approvals", "show", key)
+    assert "block              order stop by alice, keys leaked: requests that it selects are refused\n" in text
+    assert "revalidate         order again by alice, keys leaked: voids it\n" in text
+    assert not [name for name in ("stands until", "renewed from", "used until") if f"\n{name}" in text]
     assert len(node.json("approvals", "list", "--living")) == 2
 
 
@@ -197,7 +204,14 @@ def test_what_is_wrong_is_told_and_stops_nothing(node: Node) -> None:
     denied.write_text(json.dumps(document | {"state": "denied", "deniedAt": moment, "deniedCode": "aws-sts-denied"}))
     rows = {row.split()[0]: row for row in node.text("approvals", "list").splitlines()}
     assert "  unreadable: is not JSON at character 1" in rows[broken.stem[:12]]
-    assert "problem            it is not JSON at character 1" in node.text("approvals", "show", broken.stem)
+    assert node.text("approvals", "list").splitlines()[-1] == (
+        f"1 file can't be read and counts for nothing; why, and what to do: `pullpass approvals show {broken.stem}`"
+    )
+    assert node.text("approvals", "list", "--state", "denied").splitlines()[-1].startswith("1 file can't be read")
+    text = node.text("approvals", "show", broken.stem)
+    assert f"file               {broken}\n" in text
+    assert "problem            it is not JSON at character 1" in text
+    assert f"remedy             `rm {broken}` removes it, " in text
     text = node.text("approvals", "show", denied.stem)
     assert ", aws-sts-denied\n" in text
     assert "used until" not in text
@@ -227,9 +241,16 @@ def test_approvals_that_are_over_are_pruned_after_their_line(node: Node) -> None
     [path] = [p for p in (node.state / "approvals").glob("*.json") if b"team-b" in p.read_bytes()]
     node.end(path, 2 * 86400)
     assert node.json("approvals", "prune", "--dry-run")["removed"] == 1
-    assert node.json("approvals", "prune", "--older-than", "3d")["removed"] == 0
+    done = node.json("approvals", "prune", "--older-than", "3d")
+    assert (done["removed"], done["olderThanSeconds"], done["raisedToSeconds"]) == (0, 3 * 86400, None)
+    done = node.json("approvals", "prune", "--older-than", "90m", "--dry-run")
+    assert (done["removed"], done["olderThanSeconds"], done["raisedToSeconds"]) == (1, 5400, 14400)
+    assert node.text("approvals", "prune", "--older-than", "90m", "--dry-run").splitlines()[0] == (
+        "approvals: 1h30m was raised to 4h, approval.outage: for so long they may count on while the cloud is out of "
+        "reach; denials: 1h30m"
+    )
     assert path.exists()
-    assert node.text("approvals", "prune").startswith("1 approvals removed\n")
+    assert node.text("approvals", "prune").startswith("1 approval removed\n")
     assert not path.exists()
     assert not (node.runtime / "cache" / path.stem).exists()
     [line] = node.lines("expired")
@@ -260,6 +281,7 @@ def test_the_cache_gets_another_key_and_goes_on(node: Node) -> None:
 def test_the_cache_is_listed_and_pruned(node: Node) -> None:
     """Whose each entry is, whether it opens, and only what no approval makes usable goes."""
     listed = node.json("cache", "list")
+    assert [entry["id"] for entry in listed] == sorted(entry["id"] for entry in listed)
     assert [(entry["decrypts"], entry["problem"]) for entry in listed] == [(True, None)] * 3
     path = next((node.state / "approvals").glob("*.json"))
     path.unlink()

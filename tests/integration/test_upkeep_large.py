@@ -87,7 +87,9 @@ def test_a_large_store_is_listed_and_pruned_without_holding_it(store: Store) -> 
     over = {f"{number:064x}" for number in range(0, APPROVALS, OVER_EVERY)}
     store.run("approvals", "list")
     with store.output.open("rb") as lines:
-        assert sum(1 for _ in lines) == 1 + APPROVALS
+        next(lines)
+        shown = [line[:12] for line in lines]
+    assert shown == [key[:12].encode() for key in sorted(keys)]
     store.run("approvals", "list", "--expired", "--json")
     assert {key.decode() for key in store.keys(b'    "id": "')} == over
     store.run("approvals", "prune", "--json")

@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from pullpass.commands import showing
+from pullpass.config.checks import duration_ns
 
 HEADINGS = ("NAME", "VALUE")
 
@@ -31,6 +32,7 @@ def test_columns_are_as_wide_as_they_must_be() -> None:
     """Sorted, parted by two blanks, without blanks at the end; an empty cell shows."""
     assert lines(("b", "two"), ("a-long-name", "")) == ["NAME         VALUE", "a-long-name  -", "b            two"]
     assert lines() == ["nothing"]
+    assert "".join(showing.table(HEADINGS, iter(()), lambda: "none of them")) == "none of them\n"
 
 
 def test_no_cell_writes_lines_of_its_own() -> None:
@@ -67,6 +69,16 @@ def test_moments_are_told_to_the_second() -> None:
     """And one that never was is an empty cell."""
     assert showing.second(1_800_000_000.987) == "2027-01-15T08:00:00Z"
     assert showing.second(0.0) == showing.second(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("length_s", "said"),
+    [(0, "0s"), (90, "1m30s"), (14400, "4h"), (86400, "1d"), (93784.5, "1d2h3m4.5s"), (60.0, "1m"), (0.25, "0.25s")],
+)
+def test_durations_are_told_as_the_configuration_has_them(length_s: float, said: str) -> None:
+    """And are read again as what they were."""
+    assert showing.duration(length_s) == said
+    assert duration_ns(said) == length_s * 10**9
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,15 @@ from ordering import make_document, plant
 from pullpass import approvals
 from pullpass.approvals import codec
 from pullpass.errors import BAD_INPUT, PullpassError
+from pullpass.store import moments
 from pullpass.upkeep import TOLD_EVERY, detail, listing
 from pullpass.upkeep.listing import Wanted
 from serving import HOUR_S, Run
 from support import NOW_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pullpass.approvals import Approval
     from pullpass.config import Config
     from pullpass.upkeep.listing import Item
@@ -44,9 +49,9 @@ def state(config: Config) -> Path:
 
 
 def items(config: Config, wanted: Wanted | None = None, now_s: float = NOW_S) -> list[Item]:
-    """The approvals that are asked for, by key."""
+    """The approvals that are asked for."""
     outlook = listing.outlook(config, now_s)
-    return sorted(listing.items(config, outlook, wanted or Wanted()), key=lambda item: item.key)
+    return [*listing.items(config, outlook, wanted or Wanted())]
 
 
 def show(config: Config, approval: Approval, now_s: float = NOW_S) -> dict[str, Any]:
@@ -96,7 +101,11 @@ def test_how_an_approval_stands(
     document = show(config, approval, NOW_S + after_s)
     assert document["standing"] == standing
     assert coming in document["next"]
-    assert listing.document(item) == {**codec.document(approval), "status": {"standing": standing}}
+    stands = approval_ends(approval) if standing in ("living", "expired") else None
+    status = {"standing": standing, "stands": stands}
+    assert listing.document(item) == {**codec.document(approval), "status": status}
+    assert document["stands"] == stands
+    assert (document["renewedFrom"], document["usedUntil"]) == (None, None)  # nothing is in the cache
 
 
 def test_every_standing_has_a_sentence() -> None:
@@ -121,11 +130,11 @@ def test_an_order_about_one_repository_voids_that_one(config: Config) -> None:
         (OTHER, "voided by an order"),
     ]
     assert document["orders"] == [
-        {"id": "again", "action": "revalidate", "voids": True, "reason": "keys were rotated", "by": "alice"}
+        {"id": "again", "action": "revalidate", "effect": "voids", "reason": "keys were rotated", "by": "alice"}
     ]
     save(config, approval._replace(validated_under=("again",)))
     document = show(config, approval)
-    assert (document["standing"], document["orders"][0]["voids"]) == ("living", False)
+    assert (document["standing"], document["orders"][0]["effect"]) == ("living", "validated")
 
 
 STORE = (
@@ -172,7 +181,11 @@ def test_what_can_not_be_read_is_told_and_stops_nothing(config: Config) -> None:
     assert found[0] == listing.Item(key, None, "has absent as apiVersion, expected a string", "unreadable")
     assert listing.document(found[0]) == {
         "id": key,
-        "status": {"standing": "unreadable", "problem": "has absent as apiVersion, expected a string"},
+        "status": {
+            "standing": "unreadable",
+            "stands": None,
+            "problem": "has absent as apiVersion, expected a string",
+        },
     }
     document = show(config, STORE[0])
     assert (document["approval"], document["cache"], document["orders"]) == (None, None, [])
@@ -180,23 +193,111 @@ def test_what_can_not_be_read_is_told_and_stops_nothing(config: Config) -> None:
     assert document["next"] == "the next request makes an exchange, and the file is replaced"
 
 
-def test_times_of_a_renewal_and_of_an_outage(config: Config) -> None:
-    """From when it is renewed, and how long it would be used while the cloud is out of reach."""
-    approval = make_approval(key="0" * 64)
-    save(config, approval)
-    document = show(config, approval)
-    assert document["renewedFrom"] == "2027-01-15T08:30:00.000000Z"
-    assert document["usedUntil"] == "2027-01-15T13:00:00.000000Z"
-    save(config, approval._replace(registry_expires_s=NOW_S + 2 * HOUR_S))
-    assert show(config, approval)["usedUntil"] == "2027-01-15T09:59:30.000000Z"
-    never = config._replace(approval=config.approval._replace(outage_s=0.0))
-    assert show(never, approval)["usedUntil"] == approval_ends(approval)
-    lowered = config._replace(approval=config.approval._replace(max_age_s=60.0))
-    document = show(lowered, approval)
-    assert (document["standing"], document["stands"]) == ("living", "2027-01-15T08:01:00.000000Z")
-    assert show(lowered, approval, NOW_S + 60)["standing"] == "expired"
-    save(config, DENIED)
-    assert (show(config, DENIED)["renewedFrom"], show(config, DENIED)["usedUntil"]) == (None, None)
+@pytest.mark.parametrize(
+    ("key", "plant_it", "remove", "after"),
+    [
+        ("a" * 64, Path.touch, "rm ", "the next request makes it anew"),
+        ("x y", Path.touch, "rm ", "no request makes one of this name"),
+        ("a" * 64, Path.mkdir, "rm -r ", "the next request makes it anew"),
+    ],
+)
+def test_what_can_not_be_read_can_be_removed(
+    config: Config, key: str, plant_it: Callable[[Path], None], remove: str, after: str
+) -> None:
+    """The command that is told does it, and whether a request would make it anew depends on the name."""
+    save(config, make_approval(key="b" * 64))
+    plant_it(state(config) / "approvals" / f"{key}.json")
+    outlook = listing.outlook(config, NOW_S)
+    document = detail.document(config, detail.find(config, outlook, key), outlook)
+    assert document["remedy"].endswith(f"; {after}")
+    command = document["remedy"].split("`")[1]
+    assert command.startswith(remove)
+    assert ("fails" in document["next"]) == (remove == "rm -r ")
+    assert ("no request is about" in document["next"]) == (key == "x y")
+    assert ("prune --unreadable" in document["remedy"]) == (remove == "rm ")  # which leaves a directory
+    subprocess.run(["sh", "-c", command], check=True)
+    assert os.listdir(state(config) / "approvals") == [f"{'b' * 64}.json"]
+
+
+class Cached:
+    """A node with one approval whose credential is in the cache.
+
+    Attributes:
+        run: the node.
+        times: `[approval]`, to be changed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.run = Run(directory)
+        self.run.answer(self.run.request())
+        self.times = self.run.config.approval
+
+    def coming(self, after_s: float = 0.0, **times: float) -> dict[str, Any]:
+        """What is told then, and with these times: standing and moments, in seconds after the exchange."""
+        changed = self.run.config._replace(approval=self.times._replace(**times))
+        outlook = listing.outlook(changed, NOW_S + after_s)
+        document = detail.document(changed, detail.find(changed, outlook, self.run.approval["id"]), outlook)
+        found = {"standing": document["standing"]}
+        for name in ("stands", "renewedFrom", "usedUntil"):
+            found[name] = None if document[name] is None else moments.parse(document[name]) - NOW_S
+        return found
+
+
+@pytest.fixture(name="cached")
+def _cached(tmp_path: Path) -> Cached:
+    return Cached(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "times", "moments_s"),
+    [
+        pytest.param(0, {}, ("living", 3600, 1800, 18000), id="living"),
+        pytest.param(3599, {}, ("living", 3600, 1800, 18000), id="last second"),
+        pytest.param(3600, {}, ("expired", 3600, None, 18000), id="over"),
+        pytest.param(17999, {}, ("expired", 3600, None, 18000), id="last second of an outage"),
+        pytest.param(18000, {}, ("expired", 3600, None, None), id="of no use any more"),
+        pytest.param(0, {"outage_s": 0.0}, ("living", 3600, 1800, None), id="no outage"),
+        pytest.param(3600, {"outage_s": 0.0}, ("expired", 3600, None, None), id="over, and no outage"),
+        pytest.param(0, {"outage_s": 864000.0}, ("living", 3600, 1800, 12 * 3600 - 30), id="until the password ends"),
+        pytest.param(0, {"max_age_s": 1800.0}, ("living", 1800, None, 16200), id="half of the life"),
+        pytest.param(0, {"max_age_s": 2400.0}, ("living", 2400, 1800, 16800), id="more than half of it"),
+        pytest.param(1800, {"max_age_s": 1800.0}, ("expired", 1800, None, 16200), id="over by a lowered age"),
+        pytest.param(0, {"min_life_s": 1800.0}, ("living", 3600, None, 18000), id="not handed out any more by then"),
+    ],
+)
+def test_times_of_a_renewal_and_of_an_outage(
+    cached: Cached,
+    after_s: float,
+    times: dict[str, float],
+    moments_s: tuple[str, float | None, float | None, float | None],
+) -> None:
+    """Until when it stands, from when it is renewed ahead, and how long it is used while the cloud is out of reach."""
+    standing, stands, renewed, used = moments_s
+    found = cached.coming(after_s, **times)
+    if found["renewedFrom"] is not None:  # up to a tenth of the life later, by key
+        assert 0 <= found["renewedFrom"] - 1800 <= 360
+        found["renewedFrom"] = 1800
+    assert found == {"standing": standing, "stands": stands, "renewedFrom": renewed, "usedUntil": used}
+
+
+@pytest.mark.parametrize("action", ["block", "revalidate"])
+def test_what_an_order_closes_is_not_used_on(cached: Cached, action: str) -> None:
+    """Neither renewed ahead nor used in an outage, and its age is not what counts."""
+    plant(cached.run.state, "o.json", make_document("o", action=action))
+    found = cached.coming()
+    standing = {"block": "blocked by an order", "revalidate": "voided by an order"}[action]
+    assert found == {"standing": standing, "stands": None, "renewedFrom": None, "usedUntil": None}
+
+
+def test_what_there_is_besides_is_counted(config: Config) -> None:
+    """Whatever is asked for: readable ones, and the first of those that are not."""
+    save(config, *STORE)
+    for name in ("y", "x"):
+        (state(config) / "approvals" / f"{name}.json").write_text("{")
+    for wanted in (Wanted(), Wanted(state="denied"), Wanted(identity="nobody")):
+        seen = listing.Seen()
+        assert len([*listing.items(config, listing.outlook(config, NOW_S), wanted, None, seen)]) <= 6
+        assert (seen.approvals, seen.unreadable, seen.first_unreadable) == (4, 2, "x")
 
 
 def approval_ends(approval: Approval) -> str:

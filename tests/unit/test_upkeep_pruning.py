@@ -40,6 +40,7 @@ def test_when_it_is_over(tmp_path: Path, members: dict[str, Any], age_s: float, 
     """To the second."""
     times = Run(tmp_path).config.approval
     approval = make_approval(**members)
+    assert pruning.raised_s(times, age_s) == (times.outage_s if age_s < times.outage_s else None)
     assert not pruning.is_over(approval, NOW_S + over_at_s - 1, times, age_s)
     assert pruning.is_over(approval, NOW_S + over_at_s, times, age_s)
 

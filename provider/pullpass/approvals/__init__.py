@@ -216,7 +216,7 @@ def keys(state: str) -> Iterator[str]:
 
 
 def scan(state: str) -> Iterator[tuple[str, Approval | UnreadableError]]:
-    """Every stored approval, one after the other, in no order.
+    """Every stored approval, one after the other, by key: of all there are only the names in memory.
 
     Args:
         state: `paths.state`. Without a directory there are none.
@@ -229,7 +229,7 @@ def scan(state: str) -> Iterator[tuple[str, Approval | UnreadableError]]:
         OSError: the directory can't be listed.
     """
     place = os.path.join(state, NAME)
-    for key in keys(state):
+    for key in sorted(keys(state)):
         try:
             found = find(place, key)
         except UnreadableError as error:

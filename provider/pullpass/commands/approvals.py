@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pullpass import config, patterns
@@ -9,7 +10,7 @@ from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, ends_s, order_
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, showing
 from pullpass.config.checks import duration_ns
-from pullpass.errors import ANSWERED, PullpassError, escape, outside
+from pullpass.errors import ANSWERED, PullpassError, escape, number_of, outside
 from pullpass.upkeep import detail, faults, listing, pruning
 
 if TYPE_CHECKING:
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pullpass.config import Config
-    from pullpass.upkeep import Tell
-    from pullpass.upkeep.listing import Item, Outlook, Wanted
-    from pullpass.upkeep.pruning import Pruned
+    from pullpass.upkeep.listing import Item, Outlook, Seen, Wanted
+    from pullpass.upkeep.pruning import Pruned, Wish
 
 DESCRIPTION = """The approvals on this node: which service account was given a credential as which identity, for which
 repositories, and until when that counts. docs/approvals.md has their format, and what becomes of each."""
@@ -37,6 +37,12 @@ HEADINGS = (
     "ROTATIONS",
     "REPOSITORIES",
 )  # fmt: skip
+# What `show` says of an order's effect.
+EFFECTS = {
+    detail.REFUSES: "requests that it selects are refused",
+    detail.VOIDS: "voids it",
+    detail.VALIDATED: "it was validated under it",
+}
 SHOWN_CHARS = 12  # of a key: enough to name it, and `show` takes the beginning
 
 
@@ -104,17 +110,27 @@ def _list(arguments: argparse.Namespace) -> Output:
         arguments.state,
         arguments.standing,
     )
-    items = _items(settings, outlook, wanted, showing.progress("approvals read"))
-    return Output(ANSWERED, map(listing.document, items), _list_text(items, outlook))
+    seen = listing.Seen()
+    items = _items(settings, outlook, wanted, seen)
+    nothing = "no approvals match ({} in all)" if wanted != listing.Wanted() else "no approvals"
+    return Output(ANSWERED, map(listing.document, items), _list_text(items, outlook, seen, nothing))
 
 
-def _items(settings: Config, outlook: Outlook, wanted: Wanted, tell: Tell) -> Iterator[Item]:
+def _items(settings: Config, outlook: Outlook, wanted: Wanted, seen: Seen) -> Iterator[Item]:
     with faults(settings.paths):
-        yield from listing.items(settings, outlook, wanted, tell)
+        yield from listing.items(settings, outlook, wanted, showing.progress("approvals read"), seen)
 
 
-def _list_text(items: Iterator[Item], outlook: Outlook) -> Iterator[str]:
-    yield from showing.table(HEADINGS, (_row(item, outlook) for item in items), "no approvals")
+def _list_text(items: Iterator[Item], outlook: Outlook, seen: Seen, nothing: str) -> Iterator[str]:
+    rows = (_row(item, outlook) for item in items)
+    yield from showing.table(HEADINGS, rows, lambda: nothing.format(seen.approvals))
+    if seen.unreadable:
+        verb = "counts" if seen.unreadable == 1 else "count"
+        yield (
+            f"{number_of(seen.unreadable, 'file')} can't be read and {verb} for nothing; why, and what to do: "
+            f"`pullpass approvals show {shlex.quote(escape(seen.first_unreadable))}`"
+            f"{'' if seen.unreadable == 1 else ' for the first'}\n"
+        )
     if outlook.problem:
         yield f"{escape(outlook.problem.what)}; {escape(outlook.problem.hint)}\n"
 
@@ -159,23 +175,34 @@ def _shown(document: dict[str, Any]) -> Iterator[str]:
     yield _fact("next", document["next"])
     if document["problem"]:
         yield _fact("problem", f"it {document['problem']}")
+        yield _fact("remedy", document["remedy"])
     yield from _stored(document["approval"] or {})
-    if document["renewedFrom"]:
-        yield _fact("stands until", document["stands"])
-        yield _fact("renewed from", document["renewedFrom"])
-        yield _fact("used until", f"{document['usedUntil']}, should the cloud be out of reach")
+    yield from _coming(document)
     for repository in document["repositories"]:
         yield _fact("repository", f"{repository['image']}, by grant {repository['grant']!r} since "
                     f"{repository['firstApproved']}: {repository['standing']}")  # fmt: skip
     for order in document["orders"]:
-        effect = "voids it" if order["voids"] else "it was validated under it"
-        yield _fact(order["action"], f"order {order['id']} by {order['by']}, {order['reason']}: {effect}")
+        told = f"order {order['id']} by {order['by']}, {order['reason']}: {EFFECTS[order['effect']]}"
+        yield _fact(order["action"], told)
     cache = document["cache"]
     if cache:
         there = "opens" if cache["decrypts"] else "does not open" if cache["present"] else "absent"
         yield _fact("cache entry", f"{cache['file']}: {there}")
         if cache["problem"]:
             yield _fact("cache problem", cache["problem"])
+
+
+def _coming(document: dict[str, Any]) -> Iterator[str]:
+    """The moments that are coming, as far as they are true of this one."""
+    if document["stands"] and document["standing"] == EXPIRED:
+        yield _fact("stood until", document["stands"])
+    elif document["stands"]:
+        yield _fact("stands until", document["stands"])
+        if document["cache"]["decrypts"]:
+            never = "its end: not ahead, so the next request after it makes the exchange, and its pod waits"
+            yield _fact("renewed from", document["renewedFrom"] or never)
+    if document["usedUntil"]:
+        yield _fact("used until", f"{document['usedUntil']}, should the cloud be out of reach")
 
 
 def _stored(stored: dict[str, Any]) -> Iterator[str]:
@@ -235,8 +262,11 @@ def _prune(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     wish = pruning.Wish(arguments.older_than, arguments.unreadable, arguments.dry_run)
     done = pruning.prune(settings, SystemClock(), wish, showing.progress("approvals read"))
+    raised_s = pruning.raised_s(settings.approval, wish.older_than_s)
     document = {
         "dryRun": wish.dry_run,
+        "olderThanSeconds": wish.older_than_s,
+        "raisedToSeconds": raised_s,
         "removed": done.removed,
         "unreadable": done.unreadable,
         "leftUnreadable": done.left_unreadable,
@@ -244,17 +274,26 @@ def _prune(arguments: argparse.Namespace) -> Output:
         "intents": done.intents,
         "leftovers": done.leftovers,
     }
-    return Output(ANSWERED, document, "".join(f"{line}\n" for line in _pruned(done, dry_run=wish.dry_run)))
+    return Output(ANSWERED, document, "".join(f"{line}\n" for line in _pruned(done, wish, raised_s)))
 
 
-def _pruned(done: Pruned, *, dry_run: bool) -> Iterator[str]:
-    verb = "would be removed" if dry_run else "removed"
-    yield f"{done.removed} approvals {verb}" + (f", {done.unreadable} of them unreadable" if done.unreadable else "")
-    yield f"{done.intents} intents and {done.leftovers} temporary files that crashes had left {verb}"
+def _pruned(done: Pruned, wish: Wish, raised_s: float | None) -> Iterator[str]:
+    verb = "would be removed" if wish.dry_run else "removed"
+    if raised_s is not None:
+        asked, counted = showing.duration(wish.older_than_s), showing.duration(raised_s)
+        why = "for so long they may count on while the cloud is out of reach"
+        yield f"approvals: {asked} was raised to {counted}, approval.outage: {why}; denials: {asked}"
+    yield (
+        number_of(done.removed, "approval")
+        + f" {verb}"
+        + (f", {done.unreadable} of them unreadable" if done.unreadable else "")
+    )
+    left = f"{number_of(done.intents, 'intent')} and {number_of(done.leftovers, 'temporary file')}"
+    yield f"{left} that crashes had left {verb}"
     if done.busy:
-        yield f"{done.busy} are in use, and left for the next time"
+        yield f"{done.busy} in use, and left for the next time"
     if done.left_unreadable:
-        yield f"{done.left_unreadable} files can't be read and were left (--unreadable): see `pullpass approvals list`"
+        yield f"{number_of(done.left_unreadable, 'file')} left that can't be read: `pullpass approvals list` names them"
 
 
 SUBCOMMANDS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pullpass import config
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, showing
-from pullpass.errors import ANSWERED
+from pullpass.errors import ANSWERED, number_of
 from pullpass.upkeep import credentials, listing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ EXAMPLE = """  pullpass cache list
 
 HEADINGS = ("KEY", "SERVICE ACCOUNT", "IDENTITY", "BYTES", "DECRYPTS", "ENDS", "PROBLEM")
 SHOWN_CHARS = 12
+ENTRIES = ("entry", "entries")
 
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def _prune(arguments: argparse.Namespace) -> Output:
     done = credentials.prune(settings, SystemClock(), dry_run=arguments.dry_run, tell=tell)
     verb = "would be removed" if arguments.dry_run else "removed"
     text = (
-        f"{done['removed']} entries {verb}, {done['kept']} kept, {done['busy']} in use, "
+        f"{number_of(done['removed'], *ENTRIES)} {verb}, {done['kept']} kept, {done['busy']} in use, "
         f"{done['foreign']} of another version or no entries\n"
     )
     return Output(ANSWERED, {"dryRun": arguments.dry_run, **done}, text)
@@ -70,8 +71,9 @@ def _prune(arguments: argparse.Namespace) -> Output:
 def _rotate(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     done = credentials.rotate(settings, SystemClock(), showing.progress("entries kept under the new key"))
+    kept = f"{number_of(done.kept, *ENTRIES)} {'is' if done.kept == 1 else 'are'} kept under it"
     text = (
-        f"the cache has a new key: {done.kept} entries are kept under it, {done.removed} removed that did not open or "
+        f"the cache has a new key: {kept}, {done.removed} removed that did not open or "
         f"had no approval, {done.foreign} of another version or no entries left alone\n"
     )
     return Output(ANSWERED, done._asdict(), text)

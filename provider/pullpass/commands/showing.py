@@ -17,18 +17,20 @@ NOTHING = "-"  # an empty cell: a column that is blank can't be told from a wide
 SAMPLE_ROWS = 1000
 
 
-def table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], nothing: str) -> Iterator[str]:
+def table(
+    headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], nothing: str | Callable[[], str]
+) -> Iterator[str]:
     """A table, in memory for its first rows only.
 
     Args:
         headings: of the columns.
         rows: their cells. Sorted when there are at most `SAMPLE_ROWS`, and as they come otherwise.
-        nothing: what is said when there are none.
+        nothing: what is said when there are none; a function where that is only known once all was looked at.
     """
     coming = iter(rows)
     sample = list(islice(coming, SAMPLE_ROWS + 1))
     if not sample:
-        yield f"{nothing}\n"
+        yield f"{nothing if isinstance(nothing, str) else nothing()}\n"
         return
     if len(sample) <= SAMPLE_ROWS:
         sample.sort()
@@ -44,6 +46,19 @@ def _cells(row: tuple[str, ...]) -> list[str]:
 def second(moment_s: float | None) -> str:
     """A moment to the second: `2026-11-24T16:00:00Z`; "" when there is none."""
     return f"{moments.text(moment_s)[:19]}Z" if moment_s else ""
+
+
+def duration(length_s: float) -> str:
+    """A duration as the configuration has it: `4h`, `1h30m`, `7d`.
+
+    Args:
+        length_s: in seconds; what is left of a second is shown as its fraction.
+    """
+    left_s, parts = length_s, ""
+    for unit, unit_s in (("d", 86400), ("h", 3600), ("m", 60)):
+        count, left_s = divmod(left_s, unit_s)
+        parts += f"{count:.0f}{unit}" if count else ""
+    return parts + (f"{left_s:g}s" if left_s or not parts else "")
 
 
 def progress(what: str) -> Callable[[int], None] | None:

@@ -7,7 +7,7 @@
 
 Rules:
 
-* A store is read file by file and never held: there may be 100,000 approvals.
+* A store is read file by file, by name, and only the names are held: there may be 100,000 approvals.
 * Whatever changes a key's files holds its intent lock, as an exchange does. A key that is in use is passed over.
 * Nothing here shows a secret: of a credential there is its hash and whether its entry opens.
 """

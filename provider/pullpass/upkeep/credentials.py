@@ -61,7 +61,7 @@ class Rotated(NamedTuple):
 
 
 def entries(config: Config, tell: Tell = None) -> Iterator[Entry]:
-    """What is in the cache, as it is found, in no order.
+    """What is in the cache, one entry after the other, by key.
 
     Args:
         config: the operator's configuration.
@@ -71,7 +71,7 @@ def entries(config: Config, tell: Tell = None) -> Iterator[Entry]:
         PullpassError: `state-path`, `runtime-unwritable`, `state-unwritable`.
     """
     with faults(config.paths):
-        for count, key in enumerate(disk.names(config.paths.runtime), 1):
+        for count, key in enumerate(sorted(disk.names(config.paths.runtime)), 1):
             if tell and count % TOLD_EVERY == 0:
                 tell(count)
             entry = _entry(config, key)

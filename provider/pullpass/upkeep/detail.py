@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pullpass import approvals, stored
 from pullpass.approvals import UnreadableError, codec, orders
 from pullpass.cache import disk
 from pullpass.errors import PullpassError, outside
-from pullpass.store import moments
+from pullpass.store import digest, moments
 from pullpass.upkeep import listing
 
 if TYPE_CHECKING:
     from pullpass.approvals import Approval
+    from pullpass.approvals.orders import Order
     from pullpass.config import Config
     from pullpass.upkeep.listing import Item, Outlook
 
 PREFIX_CHARS = 8  # of a key, at least: fewer begin more than one in a store of some thousands
+
+# What an order in force does about an approval.
+REFUSES = "refuses"
+VOIDS = "voids"
+VALIDATED = "validated"
 
 # What comes of each standing; `_next` knows about a living one.
 NEXT = {
@@ -30,6 +37,7 @@ NEXT = {
     listing.STOPPED: "every request is refused until the order can be read",
     listing.UNREADABLE: "the next request makes an exchange, and the file is replaced",
 }
+IN_THE_WAY = "the next request fails: a directory stands in the place of the approval that it would write"
 
 
 def find(config: Config, outlook: Outlook, beginning: str) -> Item:
@@ -45,12 +53,12 @@ def find(config: Config, outlook: Outlook, beginning: str) -> Item:
             `state-path`.
         OSError: the directory can't be listed.
     """
-    if len(beginning) < PREFIX_CHARS:
-        raise PullpassError("usage", f"the key {outside(beginning)} has less than {PREFIX_CHARS} characters")
     state = config.paths.state
     keys = [key for key in approvals.keys(state) if key.startswith(beginning)]
     if beginning in keys:
         keys = [beginning]
+    elif len(beginning) < PREFIX_CHARS:
+        raise PullpassError("usage", f"the key {outside(beginning)} has less than {PREFIX_CHARS} characters")
     if len(keys) != 1:
         some = f"{len(keys)} approvals begin" if keys else "no approval begins"
         raise PullpassError("approval-unknown", f"{some} with {outside(beginning)}")
@@ -60,7 +68,7 @@ def find(config: Config, outlook: Outlook, beginning: str) -> Item:
         return listing.Item(keys[0], None, error.what, listing.UNREADABLE)
     if approval is None:
         raise PullpassError("approval-unknown", f"{keys[0]} was removed just now")
-    return listing.Item(keys[0], approval, "", listing.standing(approval, outlook))
+    return listing.judged(keys[0], approval, outlook)
 
 
 def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
@@ -72,11 +80,13 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
         outlook: of now.
 
     Returns:
-        `approval` (the stored document, or null), `file`, `problem` (why there is none), `standing`, `next` (what the
-        next request comes to, as far as policy and token let it come), `repositories` (each with its own standing,
-        since orders select images), `orders` (those in force that are about it), `cache` (never what is in it),
-        `stands` (until when: `expires`, or sooner when `approval.max_age` was lowered since), `renewedFrom`,
-        `usedUntil` (should the cloud be out of reach).
+        `approval` (the stored document, or null), `file`, `problem` (why there is none), `remedy` (of a problem),
+        `standing`, `next` (what the next request comes to, as far as policy and token let it come), `repositories`
+        (each with its own standing, since orders select images), `orders` (those in force that are about it, each with
+        its `effect`: it `refuses`, it `voids`, or the approval was `validated` under it), `cache` (never what is in
+        it), `stands` (until when it stands, or stood: `expires`, or sooner when `approval.max_age` was lowered since;
+        null where its age is not what counts), `renewedFrom` (null when it is not renewed before its end), `usedUntil`
+        (should the cloud be out of reach; null when it would not be used then).
     """
     approval = item.approval
     path = os.path.join(approvals.directory(config.paths.state, make=False), f"{item.key}.json")
@@ -84,14 +94,35 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
         "approval": codec.document(approval) if approval else None,
         "file": path,
         "problem": item.problem or None,
+        "remedy": None if approval else _remedy(item.key, path),
         "standing": item.standing,
     }
     cache = _cache(config, approval) if approval else None
-    found["next"] = _next(item, outlook, cache)
+    found["next"] = _next(item, outlook, cache) if approval else _next_without(item.key, path)
     found["cache"] = cache
     found["repositories"] = _repositories(approval, outlook) if approval else []
     found["orders"] = _orders(approval, outlook) if approval else []
-    return found | _moments(approval, outlook)
+    return found | _moments(item, outlook, is_cached=bool(cache and cache["decrypts"]))
+
+
+def _remedy(key: str, path: str) -> str:
+    """What to do about a file that can't be read."""
+    options = "-r " if _is_directory(path) else ""  # which pruning leaves
+    remove = f"`rm {options}{shlex.quote(path)}` removes it" if path.isprintable() else "remove it"
+    prune = "" if options else ", so does `pullpass approvals prune --unreadable`, with a line in the audit trail"
+    after = "the next request makes it anew" if digest.is_sha256(key) else "no request makes one of this name"
+    return f"{remove}{prune}; {after}"
+
+
+def _next_without(key: str, path: str) -> str:
+    """What a request comes to whose approval can't be read: a file in its way is replaced, a directory is not."""
+    if not digest.is_sha256(key):
+        return "no request is about one of this name"
+    return IN_THE_WAY if _is_directory(path) else NEXT[listing.UNREADABLE]
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _next(item: Item, outlook: Outlook, cache: dict[str, Any] | None) -> str:
@@ -132,7 +163,7 @@ def _orders(approval: Approval, outlook: Outlook) -> list[dict[str, Any]]:
         {
             "id": order.id,
             "action": order.action,
-            "voids": order.action == orders.BLOCK or order.id not in approval.validated_under,
+            "effect": _effect(order, approval),
             "reason": order.reason,
             "by": order.by,
         }
@@ -140,16 +171,26 @@ def _orders(approval: Approval, outlook: Outlook) -> list[dict[str, Any]]:
     ]
 
 
-def _moments(approval: Approval | None, outlook: Outlook) -> dict[str, str | None]:
-    """What is coming, and when; null for what is denied or can't be read."""
-    if approval is None or approval.state != approvals.APPROVED:
-        return dict.fromkeys(("stands", "renewedFrom", "usedUntil"))
-    times = outlook.times
-    ends_s = approvals.ends_s(approval, times)
-    return {
-        "stands": moments.text(ends_s),
-        "renewedFrom": moments.text(stored.renewed_from_s(approval)),
-        "usedUntil": moments.text(
-            max(ends_s, min(ends_s + times.outage_s, approval.registry_expires_s - times.min_life_s))
-        ),
-    }
+def _effect(order: Order, approval: Approval) -> str:
+    if order.action == orders.BLOCK:
+        return REFUSES
+    return VALIDATED if order.id in approval.validated_under else VOIDS
+
+
+def _moments(item: Item, outlook: Outlook, *, is_cached: bool) -> dict[str, str | None]:
+    """What is coming, and when; null for what won't be."""
+    approval, ends_s, times = item.approval, item.stands_s, outlook.times
+    found: dict[str, str | None] = dict.fromkeys(("stands", "renewedFrom", "usedUntil"))
+    if approval is None or ends_s is None:
+        return found
+    found["stands"] = moments.text(ends_s)
+    if not is_cached:  # there is nothing that could be renewed, or used on
+        return found
+    served_until_s = min(ends_s, approval.life_ends_s - times.min_life_s)
+    renewed_s = stored.renewed_from_s(approval)
+    if item.standing == approvals.LIVING and renewed_s < served_until_s:
+        found["renewedFrom"] = moments.text(renewed_s)
+    used_until_s = min(ends_s + times.outage_s, approval.registry_expires_s - times.min_life_s)
+    if times.outage_s and used_until_s > max(served_until_s, outlook.now_s):
+        found["usedUntil"] = moments.text(used_until_s)
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pullpass import approvals, patterns
 from pullpass.approvals import UnreadableError, codec, orders
 from pullpass.errors import PullpassError
+from pullpass.store import moments
 from pullpass.upkeep import NO_TOKEN, TOLD_EVERY
 
 if TYPE_CHECKING:
@@ -66,12 +67,29 @@ class Item(NamedTuple):
         approval: None for what can't be read.
         problem: why not, the end of a sentence that begins with the file's name; "" otherwise.
         standing: one of `approvals.judge`, or of this module.
+        stands_s: until when it stands, or stood, seconds since the epoch; None where its age is not what counts.
     """
 
     key: str
     approval: Approval | None
     problem: str
     standing: str
+    stands_s: float | None = None
+
+
+class Seen:
+    """What a passage through the store has come across so far, whatever was asked for.
+
+    Attributes:
+        approvals: how many could be read.
+        unreadable: how many files could not.
+        first_unreadable: the key of the first of these; "" without one.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self.approvals = self.unreadable = 0
+        self.first_unreadable = ""
 
 
 def outlook(config: Config, now_s: float) -> Outlook:
@@ -90,8 +108,10 @@ def outlook(config: Config, now_s: float) -> Outlook:
     return Outlook(now_s, config.approval, found, None)
 
 
-def items(config: Config, outlook: Outlook, wanted: Wanted, tell: Tell = None) -> Iterator[Item]:
-    """The approvals that are asked for, as they are found, in no order.
+def items(
+    config: Config, outlook: Outlook, wanted: Wanted, tell: Tell = None, seen: Seen | None = None
+) -> Iterator[Item]:
+    """The approvals that are asked for, one after the other, by key.
 
     What can't be read has no members to compare, so it is among them only when everything is asked for.
 
@@ -100,21 +120,39 @@ def items(config: Config, outlook: Outlook, wanted: Wanted, tell: Tell = None) -
         outlook: of now.
         wanted: which ones.
         tell: is told now and then how many files were read.
+        seen: counts what there is besides.
 
     Raises:
         PullpassError: `state-path`.
         OSError: the directory can't be listed.
     """
+    seen = seen or Seen()
     for count, (key, found) in enumerate(approvals.scan(config.paths.state), 1):
         if tell and count % TOLD_EVERY == 0:
             tell(count)
         if isinstance(found, UnreadableError):
+            seen.unreadable += 1
+            seen.first_unreadable = seen.first_unreadable or key
             if wanted == Wanted():
                 yield Item(key, None, found.what, UNREADABLE)
             continue
-        item = Item(key, found, "", standing(found, outlook))
+        seen.approvals += 1
+        item = judged(key, found, outlook)
         if _is_wanted(item, found, wanted):
             yield item
+
+
+def judged(key: str, approval: Approval, outlook: Outlook) -> Item:
+    """An approval and how it stands.
+
+    Args:
+        key: its name.
+        approval: the stored one.
+        outlook: of now.
+    """
+    found = standing(approval, outlook)
+    by_age = found in (approvals.LIVING, approvals.EXPIRED)
+    return Item(key, approval, "", found, approvals.ends_s(approval, outlook.times) if by_age else None)
 
 
 def _is_wanted(item: Item, approval: Approval, wanted: Wanted) -> bool:
@@ -158,10 +196,14 @@ def applying(approval: Approval, in_force: tuple[Order, ...], image: str | None 
 
 
 def document(item: Item) -> dict[str, Any]:
-    """The stored document, and how it stands."""
+    """The stored document, how it stands, and until when."""
+    status: dict[str, Any] = {
+        "standing": item.standing,
+        "stands": moments.text(item.stands_s) if item.stands_s is not None else None,
+    }
     if item.approval is None:
-        return {"id": item.key, "status": {"standing": item.standing, "problem": item.problem}}
-    return {**codec.document(item.approval), "status": {"standing": item.standing}}
+        return {"id": item.key, "status": {**status, "problem": item.problem}}
+    return {**codec.document(item.approval), "status": status}
 
 
 def account(approval: Approval) -> str:

@@ -98,7 +98,17 @@ def is_over(approval: Approval, now_s: float, times: ApprovalTimes, older_than_s
     """
     if approval.denied_at_s is not None:
         return approval.denied_at_s + times.denied_for_s + older_than_s <= now_s
-    return approval.expires_s + max(older_than_s, times.outage_s) <= now_s
+    return approval.expires_s + (raised_s(times, older_than_s) or older_than_s) <= now_s
+
+
+def raised_s(times: ApprovalTimes, older_than_s: float) -> float | None:
+    """For how long an approval must have been over where that is longer than was asked for; None where it is not.
+
+    Args:
+        times: `[approval]`: for `outage` it may count on while the cloud is out of reach.
+        older_than_s: what was asked for.
+    """
+    return times.outage_s if times.outage_s > older_than_s else None
 
 
 def who(approval: Approval) -> dict[str, Any]:
