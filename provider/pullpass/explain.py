@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pullpass import approvals, exchange, handing, pipeline, policy, renewal, stored
-from pullpass.errors import ANSWERED, PullpassError, escape
+from pullpass.errors import ANSWERED, PullpassError, escape, number_of
 from pullpass.store import moments
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def _request(found: Found) -> str:
 
 def _config(found: Found) -> str:
     config = found.config
-    return (
-        f"cluster {config.node.cluster}, {len(config.grants)} grant{'s' * (len(config.grants) != 1)}" if config else ""
-    )
+    return f"cluster {config.node.cluster}, {number_of(len(config.grants), 'grant')}" if config else ""
 
 
 def _identity(found: Found) -> str:
@@ -261,7 +259,8 @@ def _due(found: Found, what: Stored) -> str:
     if what.outlives:
         last_s = min(ends_s + times.outage_s, approval.registry_expires_s - times.min_life_s)
         how_long = f"should the cloud be out of reach, it is used until {moments.text(last_s)}"
-        return f"the approval stands until {until}: an exchange is due; {how_long}"
+        verb = "stands" if what.standing == approvals.LIVING else "stood"
+        return f"the approval {verb} until {until}: an exchange is due; {how_long}"
     if approval.denied_at_s is not None:
         return f"the cloud's no of {moments.text(approval.denied_at_s)} counts no more: an exchange is due"
     if what.standing == approvals.LIVING:
