@@ -100,6 +100,8 @@ class Hits:
         bites_by_s: when it bites everywhere, seconds since the epoch.
         approvals: how many were hit so far.
         over: how many more are selected, whose password has ended already.
+        renewed: how many more are selected, that were validated under the order already.
+        read: how many were looked at.
         unreadable: how many files were no approvals; the next request for each makes a new one.
         images: what was hit so far.
     """
@@ -116,7 +118,7 @@ class Hits:
         """
         self.order = order
         self.bites_by_s = max(now_s, order.not_before_s or 0.0) + recheck_s
-        self.approvals = self.over = self.unreadable = 0
+        self.approvals = self.over = self.renewed = self.read = self.unreadable = 0
         self.images: dict[str, Image] = {}
         self._stored, self._now_s, self._tell = stored, now_s, tell
 
@@ -128,9 +130,12 @@ class Hits:
             if isinstance(found, approvals.UnreadableError):
                 self.unreadable += 1
                 continue
+            self.read += 1
             images = selected(self.order, found)
             if images and found.registry_expires_s <= self._now_s:
                 self.over += 1
+            elif images and self.order.action == orders.REVALIDATE and self.order.id in found.validated_under:
+                self.renewed += 1
             elif images:
                 self._count(found, images)
                 yield found, images
@@ -147,9 +152,7 @@ class Hits:
 
 
 def selected(order: Order, approval: Approval) -> tuple[str, ...]:
-    """The images of an approval that an order is about; none when the approval was validated under it."""
-    if order.action == orders.REVALIDATE and order.id in approval.validated_under:
-        return ()
+    """The images of an approval that an order is about."""
     who = (approval.namespace, approval.service_account)
     return tuple(image for image in approval.repositories if orders.matches(order, *who, image, approval.identity))
 

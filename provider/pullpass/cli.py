@@ -191,7 +191,8 @@ def main(argv: list[str]) -> int:
     """
     try:
         arguments = _parse(argv)
-        arguments.config = arguments.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
+        arguments.other_config = arguments.config or os.environ.get(CONFIG_VARIABLE) or ""  # for commands in hints
+        arguments.config = arguments.other_config or DEFAULT_CONFIG
         status = _run(arguments)
     except BrokenPipeError:
         return LOCAL_STATE  # what reads us has gone (`pullpass explain | head -1`), and needs no line

@@ -7,10 +7,12 @@ Rules:
 * The line that is printed is `pullpass: CODE: what happened (facts); HINT`, exactly one line.
 * Text from outside (a cloud's message, an image name, a file's content) goes through `outside`, which escapes what is
   not printable and cuts at 512 bytes: a registry name must not be able to write lines into the kubelet's log.
-* This module imports nothing but the codes.
+* This module imports nothing of ours but the codes.
 """
 
 from __future__ import annotations
+
+import os
 
 from pullpass.codes import (
     ANSWERED,
@@ -43,10 +45,14 @@ __all__ = [
     "UNREACHABLE",
     "PullpassError",
     "escape",
+    "number_of",
     "outside",
+    "shell_word",
 ]
 
 OUTSIDE_LIMIT_BYTES = 512
+# What means nothing to a shell, wherever it stands in a word.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+,")
 
 # code -> (exit status, upstream class, what to do next unless the place that raises knows better)
 CODES: dict[str, tuple[int, str, str]] = {
@@ -318,6 +324,16 @@ def number_of(count: int, noun: str, plural: str = "") -> str:
         plural: of more, and of none, where an s does not make it.
     """
     return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
+def shell_word(text: str) -> str:
+    """Text as one word of a shell, for a command that can be copied out of a hint."""
+    if text and _PLAIN.issuperset(text):
+        return text
+    if text.isprintable():
+        return "'" + text.replace("'", "'\\''") + "'"
+    # Byte by byte: `escape` writes what Python reads, and a shell must get back the very name.
+    return "$'" + "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in os.fsencode(text)) + "'"
 
 
 def outside(text: str, limit_bytes: int = OUTSIDE_LIMIT_BYTES) -> str:

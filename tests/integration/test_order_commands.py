@@ -105,7 +105,7 @@ def test_a_block_refuses_until_it_is_lifted(node: Node) -> None:
     done = node.run("get-credentials", stdin=make_request(node.cloud.mint_token("team-a", "web")))
     assert b"order incident-1 by alice blocks service account team-a/web, image" in done.stderr
     assert b": CVE-1; " in done.stderr
-    assert node.text("orders", "lift", "incident-1") == "lifted incident-1.json\n"
+    assert node.text("orders", "lift", "incident-1") == "lifted incident-1\n"
     assert node.pull() == (0, "")
     assert node.exchanges() == 1
 
@@ -190,6 +190,28 @@ def test_long_tables_are_cut(node: Node) -> None:
     assert len(document["approvals"]) == len(document["images"]) == 45
 
 
+def test_an_order_that_hits_nothing_is_said(node: Node) -> None:
+    """What it selects may be mistyped, validated already, or over; each is told by its name."""
+    assert node.pull() == (0, "")
+    nothing = "It matches no approval that is stored now, of 1. It selects "
+    for option, glob, told in (
+        ("--image", "*/team-b/**", "image */team-b/**"),
+        ("--service-account", "team-b/*", "service account team-b/*"),
+        ("--identity", "principal", "identity principal"),
+    ):
+        assert f"{nothing}{told}:\n" in node.text("revalidate", option, glob, *WHY)
+    assert node.text("revalidate", "--all", *WHY, "--id", "r-1").count("It hits 1 stored approval\n") == 1
+    assert node.pull() == (0, "")
+    again = "It hits no approval that is stored now; 1 it selects, validated under it already\n"
+    assert again in node.text("revalidate", "--all", *WHY, "--id", "r-1")
+    place = approvals.directory(str(node.state))
+    for path in Path(place).iterdir():
+        path.unlink()
+    approvals.save(place, make_approval(registry_expires_s=1.0), sync=False)
+    over = "It hits no approval that is stored now; 1 more it selects, whose password has ended already\n"
+    assert over in node.text("block", "--all", *WHY)
+
+
 def test_an_order_that_ends_too_soon_is_said(node: Node) -> None:
     """What the kubelet holds may outlive it."""
     node.config.write_text(node.config.read_text() + '\n[approval]\nrecheck = "300d"\nmax_age = "365d"\n')
@@ -208,14 +230,23 @@ def test_an_order_that_ends_too_soon_is_said(node: Node) -> None:
         (("--all", "--image", "*/x", *WHY), "--all stands beside another selector"),
         (("--image", "", *WHY), "nothing is selected"),
         (("--image", "*/x", "--identity", "", *WHY), "a selector is empty"),
-        (("--image", "team-a/app", *WHY), "begins with no registry host"),
+        (("--image", "team-a/app", *WHY), '--image is "team-a/app": it begins with no registry host'),
+        (("--image", "[", *WHY), 'the wildcards * and **, without tag and digest: "["'),
+        (("--image", "app", *WHY), "it has no path after the host"),
         (("--image", "r.test/app:1.0", *WHY), "other characters"),
-        (("--service-account", "web", *WHY), "not NAMESPACE/NAME"),
+        (("--service-account", "web", *WHY), '--service-account is "web": it is not NAMESPACE/NAME'),
         (("--identity", "a b", *WHY), "other characters"),
-        (("--all", *WHY, "--id", "A"), "id is"),
-        (("--all", *WHY, "--id", "remote"), "id is"),
-        (("--all", "--reason", ""), "reason is"),
-        (("--all", *WHY, "--by", "x" * 257), "by is"),
+        (("--identity", "pull-team-a", *WHY), "expected a role ARN, the e-mail address of a service account, "),
+        (("--identity", "refuse", *WHY), "it is no identity of a request"),
+        (("--identity", "arn:aws:iam::111122223333:role/pull-{namespace}", *WHY), "it is no identity of a request"),
+        (("--identity", "arn:aws:iam::1111:role/x", *WHY), '--identity is "arn:aws:iam::1111:role/x": '),
+        (("--all", *WHY, "--id", "A"), '--id is "A"'),
+        (("--all", *WHY, "--id", ""), '--id is ""'),
+        (("--all", *WHY, "--id", "remote"), "--id is"),
+        (("--all", "--reason", ""), '--reason is "", expected 1 to'),
+        (("--all", *WHY, "--by", "x" * 257), "--by is"),
+        (("--all", *WHY, "--by", ""), '--by is "", expected 1 to 256 characters'),
+        (("--all", *WHY, "--by", "\udcff"), "--by is"),
         (("--all", *WHY, "--expires", "tomorrow"), "--expires is tomorrow, expected a moment"),
         (("--all", *WHY, "--expires", "2026-01-01T00:00:00Z"), "is over already"),
         (("--all", *WHY, "--not-before", "2026-11-24"), "--not-before is 2026-11-24"),
@@ -271,12 +302,14 @@ def test_a_broken_order_stops_requests_until_it_is_lifted(node: Node) -> None:
     plant(node.state, "typo.json", b'{"kind":')
     assert node.pull() == (6, "order-unreadable")
     shown = node.text("orders", "list")
-    assert "typo.json" in shown
+    assert "typo  " in shown
     assert "stops every request" in shown
+    assert f"remove this file by `pullpass orders lift typo --config {node.config}`\n" in shown
     (listed,) = node.json("orders", "list")
     assert listed["status"]["state"] == "unreadable"
     assert "typo.json: is not JSON" in listed["status"]["problem"]
-    assert node.json("orders", "lift", "typo.json") == {"lifted": ["typo.json"]}
+    assert "`pullpass orders lift typo`" in listed["status"]["hint"]
+    assert node.json("orders", "lift", "typo.json") == {"lifted": ["typo"], "files": ["typo.json"]}
     assert node.pull() == (0, "")
 
 

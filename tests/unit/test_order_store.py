@@ -235,12 +235,27 @@ def test_every_order_is_listed_with_its_state(tmp_path: Path) -> None:
         ("d.json", None, "unreadable"),
         ("e", None, "unreadable"),
         ("remote.json", "f", "in force"),
-        ("remote.json", "g", "in force"),
         ("g.json", None, "unreadable"),
+        ("remote.json", "g", "in force"),
     ]
-    problems = [listed.problem.removeprefix(f"{tmp_path}/orders/") for listed in found if listed.problem]
+    problems = [listed.problem.what.removeprefix(f"{tmp_path}/orders/") for listed in found if listed.problem]
     assert problems[0] == "d.json: is empty"
-    assert problems[2] == "there is a remote order of the same id"
+    assert problems[2].startswith("g.json: there is a remote order of the same id, in ")
+    assert [listed.shown for listed in found] == ["a", "b", "c", "d", "e", "f", "g", "g"]
+
+
+@pytest.mark.parametrize("orders_too", [True, False])
+def test_under_a_directory_that_others_may_change_no_orders_are_listed(orders_too: bool, tmp_path: Path) -> None:
+    """No request believes them either."""
+    state = tmp_path / "state"
+    state.mkdir()
+    if orders_too:
+        plant(state, "a.json", make_document("a"))
+    state.chmod(0o777)
+    error = fails("state-path", lambda: order_store.listing(str(state), NOW_S))
+    assert f"{state} may be written by others (mode 0777)" in error.what
+    state.chmod(0o700)
+    assert len(order_store.listing(str(state), NOW_S)) == orders_too
 
 
 def test_a_broken_remote_set_is_listed(tmp_path: Path) -> None:

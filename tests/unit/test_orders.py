@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,13 @@ def refused(state: Path) -> str:
         orders.read(str(state))
     assert (caught.value.code, caught.value.status) == ("order-unreadable", 6)
     return caught.value.what
+
+
+def hint(state: Path, config: str = "") -> str:
+    """What that error says is to be done."""
+    with pytest.raises(orders.UnreadableError) as caught:
+        orders.read(str(state))
+    return caught.value.under(config).hint
 
 
 # --- reading
@@ -114,7 +122,37 @@ def test_an_id_can_not_be_both_local_and_remote(tmp_path: Path) -> None:
     """An approval that remembers the id could not say which."""
     plant(tmp_path, "a.json", make_document("a"))
     plant(tmp_path, "remote.json", make_list(make_document("a")))
-    assert "orders/a.json: there is a remote order of the same id" in refused(tmp_path)
+    remote = make_document("a", action="block", selector={"image": "*/x", "serviceAccount": "b/*"}, by="bob")
+    plant(tmp_path, "remote.json", make_list(remote))
+    assert refused(tmp_path) == (
+        f"{tmp_path}/orders/a.json: there is a remote order of the same id, in {tmp_path}/orders/remote.json: this one "
+        "is a revalidate of everything by alice, that one a block of image */x and service account b/* by bob"
+    )
+    assert "or remove this file by `pullpass orders lift a`" in hint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a.json", "pullpass orders lift a"),
+        ("A.json", "pullpass orders lift A.json"),
+        ("a b.json", "pullpass orders lift 'a b.json'"),
+        ("it's", "pullpass orders lift 'it'\\''s'"),
+        ("x\ny", "pullpass orders lift $'x\\x0ay'"),
+        ("remote.json", "pullpass orders sync --from DIR"),
+    ],
+)
+def test_the_hint_can_be_copied(name: str, command: str, tmp_path: Path) -> None:
+    """It names the very file, whatever its name, and the configuration where that is needed."""
+    plant(tmp_path, name, b"{")
+    assert f"file by `{command}`" in hint(tmp_path)
+    assert f"file by `{command} --config '/a b/c.toml'`" in hint(tmp_path, "/a b/c.toml")
+    with pytest.raises(orders.UnreadableError) as caught:
+        orders.read(str(tmp_path))
+    assert caught.value.line().count("\n") == 0
+    words = ["bash", "-c", f'printf "%s\\0" {command}']
+    shown = subprocess.run(words, capture_output=True, check=True).stdout.split(b"\0")
+    assert shown[3] in {name.encode(), name.removesuffix(".json").encode(), b"--from"}
 
 
 @pytest.mark.parametrize("name", ["o-1.json", "remote.json"])
@@ -123,7 +161,8 @@ def test_what_others_may_write_is_refused(name: str, tmp_path: Path) -> None:
     path = plant(tmp_path, name, make_document() if name == "o-1.json" else make_list())
     assert len(orders.read(str(tmp_path))) == (name == "o-1.json")
     path.chmod(0o620)
-    assert "does not belong to this user alone" in refused(tmp_path)
+    assert f"{path}: belongs to user {os.geteuid()} and has mode 0620, and must belong to" in refused(tmp_path)
+    assert f"`chmod 0600 {path}`" in hint(tmp_path)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     assert "can't be read: Too many levels of symbolic links" in refused(tmp_path)
@@ -139,7 +178,8 @@ def test_a_directory_that_others_may_write_is_refused(tmp_path: Path) -> None:
     """They could take a block away."""
     plant(tmp_path, "o-1.json", make_document())
     (tmp_path / "orders").chmod(0o770)
-    assert "orders: does not belong to this user alone" in refused(tmp_path)
+    assert f"orders: belongs to user {os.geteuid()} and has mode 0770, and must belong to" in refused(tmp_path)
+    assert hint(tmp_path).endswith(f"see whether others have changed it, then `chmod 0700 {tmp_path}/orders`")
 
 
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
@@ -155,8 +195,14 @@ def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
 def test_what_belongs_to_somebody_else_is_refused(what: str, tmp_path: Path) -> None:
     """Whatever its mode."""
     plant(tmp_path, "o-1.json", make_document())
-    os.chown(tmp_path / "orders" / what, 65534, 65534)
-    assert "does not belong to this user alone" in refused(tmp_path)
+    path = tmp_path / "orders" / what
+    os.chown(path, 65534, 65534)
+    mode = "0600" if what else "0700"
+    assert f"belongs to user 65534 and has mode {mode}, and must belong to user 0" in refused(tmp_path)
+    command = hint(tmp_path).split("`")[1]
+    assert command == f"chown 0 {path} && chmod {mode} {path}"
+    subprocess.run(["sh", "-c", command], check=True)
+    assert len(orders.read(str(tmp_path))) == 1
 
 
 def test_an_order_that_was_lifted_since_its_name_was_read_is_none(tmp_path: Path) -> None:

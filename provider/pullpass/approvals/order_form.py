@@ -36,6 +36,7 @@ _ID = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _DIGITS = frozenset("0123456789")
 _PATH = _ID | frozenset("._*")
 _IDENTITY = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("?")  # no identity has one, and it looks like a wildcard
+_IMAGE_WORDS = "lower-case letters, digits, . _ - and the wildcards * and **, without tag and digest"
 _NEEDED = ("apiVersion", "kind", "id", "action", "selector", "created", "reason", "by")
 _KNOWN = frozenset((*_NEEDED, "notBefore", "expires"))
 
@@ -70,6 +71,20 @@ class Order(NamedTuple):
     remote: bool
 
 
+class MemberError(ValueError):
+    """A member of an order's document is wrong. The text names it, as `selector.image` where it is of the selector.
+
+    Attributes:
+        member: the member.
+        why: what is wrong with it, the end of a sentence that begins with it.
+    """
+
+    def __init__(self, member: str, why: str) -> None:
+        """Make the error."""
+        super().__init__(f"{member} {why}")
+        self.member, self.why = member, why
+
+
 def is_id(text: str) -> bool:
     """Whether an order may have this id."""
     return 0 < len(text) <= ID_MAX_CHARS and _ID.issuperset(text) and text != REMOTE_ID
@@ -91,9 +106,8 @@ def decode(document: object, *, remote: bool = False) -> Order:
             raise ValueError(f"{name} is missing")
     order_id = members["id"]
     if not isinstance(order_id, str) or not is_id(order_id):
-        raise ValueError(
-            f"id is {strict.shown(members, 'id')}, expected 1 to {ID_MAX_CHARS} of a-z, 0-9 and -, and not {REMOTE_ID}"
-        )
+        why = f"is {strict.shown(members, 'id')}, expected 1 to {ID_MAX_CHARS} of a-z, 0-9 and -, and not {REMOTE_ID}"
+        raise MemberError("id", why)
     if members["action"] not in ACTIONS:
         raise ValueError(f"action is {strict.shown(members, 'action')}, expected {' or '.join(ACTIONS)}")
     image, service_account, identity = _selector(members["selector"])
@@ -127,22 +141,39 @@ def decode_list(document: object) -> tuple[Order, ...]:
     members = _members(document, LIST_KIND, frozenset(("apiVersion", "kind", "items")))
     items = members.get("items")
     if isinstance(items, list):
-        return check_unique(tuple(_item(number, item) for number, item in enumerate(items, 1)))
+        return check_unique([(f"item {number}", _item(number, item)) for number, item in enumerate(items, 1)])
     raise ValueError(f"items is {strict.shown(members, 'items')}, expected an array")
 
 
-def check_unique(orders: tuple[Order, ...]) -> tuple[Order, ...]:
-    """The same orders, when no two have one id.
+def check_unique(placed: Iterable[tuple[str, Order]]) -> tuple[Order, ...]:
+    """The orders, when no two have one id.
+
+    Args:
+        placed: each with where it stands, for people.
 
     Raises:
-        ValueError: names the id.
+        ValueError: names the id, and where the two stand.
     """
-    seen: set[str] = set()
-    for order in orders:
+    seen: dict[str, tuple[str, Order]] = {}
+    for where, order in placed:
         if order.id in seen:
-            raise ValueError(f"the id {order.id} is there twice")
-        seen.add(order.id)
-    return orders
+            first, other = seen[order.id]
+            raise ValueError(
+                f"the id {order.id} is there twice: {first} is a {told(other)}, and {where} is a {told(order)}"
+            )
+        seen[order.id] = where, order
+    return tuple(order for _, order in seen.values())
+
+
+def told(order: Order) -> str:
+    """What tells an order from another one of its id, in words."""
+    return f"{order.action} of {selects(order)} by {outside(order.by, 64)}"
+
+
+def selects(order: Order) -> str:
+    """What an order selects, in words."""
+    globs = (("image", order.image), ("service account", order.service_account), ("identity", order.identity))
+    return " and ".join(f"{name} {glob}" for name, glob in globs if glob) or "everything"
 
 
 def _item(number: int, item: object) -> Order:
@@ -186,14 +217,17 @@ def check_image(glob: str) -> None:
         ValueError: says what is wrong.
     """
     host, *path = glob.split("/")
+    name, colon, port = host.partition(":")
+    is_port = bool(colon and port) and _DIGITS.issuperset(port)
+    if path and colon and not is_port:
+        raise ValueError("its host has a : without a port")
+    # Before the path is missed: `[` and `app:1.0` are wrong by what they have.
+    _check_characters([name if is_port else host, *path], _PATH, _IMAGE_WORDS)
     if not path:
         raise ValueError("it has no path after the host (**/app leaves the host open)")
-    name, colon, port = host.partition(":")
-    if colon and not (port and _DIGITS.issuperset(port)):
-        raise ValueError("its host has a : without a port")
     if not colon and name != "localhost" and not frozenset(".*").intersection(name):
         raise ValueError("it begins with no registry host (*/app leaves the host open)")
-    _check_segments([name, *path], _PATH, "lower-case letters, digits, . _ - and *, without tag and digest")
+    _check_segments([name, *path])
 
 
 def check_identity(glob: str) -> None:
@@ -202,7 +236,9 @@ def check_identity(glob: str) -> None:
     Raises:
         ValueError: says what is wrong.
     """
-    _check_segments(glob.split("/"), _IDENTITY, "printable ASCII without blanks and ?")
+    segments = glob.split("/")
+    _check_characters(segments, _IDENTITY, "printable ASCII without blanks and ?")
+    _check_segments(segments)
 
 
 _SELECTOR = {
@@ -223,23 +259,29 @@ def _selector(document: object) -> tuple[str, str, str]:
         raise ValueError('selector is empty, expected {"all":true}, or image, serviceAccount, identity')
     for name, glob in members.items():
         if not isinstance(glob, str) or len(glob) > GLOB_MAX_CHARS:
-            raise ValueError(f"selector.{name} is {strict.shown(members, name)}, expected a glob")
+            why = f"is {strict.shown(members, name)}, expected a glob of at most {GLOB_MAX_CHARS} characters"
+            raise MemberError(f"selector.{name}", why)
         try:
             _SELECTOR[name](glob)
         except ValueError as error:
-            raise ValueError(f"selector.{name} is {strict.shown(members, name)}: {error}") from None
+            raise MemberError(f"selector.{name}", f"is {strict.shown(members, name)}: {error}") from None
     image, service_account, identity = (str(members.get(name, "")) for name in _SELECTOR)
     return image, service_account, identity
 
 
-def _check_segments(segments: list[str], characters: frozenset[str], words: str) -> None:
+def _check_characters(segments: list[str], characters: frozenset[str], words: str) -> None:
+    for segment in segments:
+        if not characters.issuperset(segment):
+            found = next(char for char in segment if char not in characters)
+            raise ValueError(f'it has other characters than {words}: "{outside(found)}"')
+
+
+def _check_segments(segments: list[str]) -> None:
     for segment in segments:
         if not segment:
             raise ValueError("it has an empty segment")
         if "**" in segment and segment != "**":
             raise ValueError("** must be a whole segment between slashes")
-        if not characters.issuperset(segment):
-            raise ValueError(f"it has other characters than {words}")
 
 
 def _members(document: object, kind: str, known: frozenset[str]) -> dict[str, object]:
@@ -271,11 +313,11 @@ def _moment(members: dict[str, object], name: str) -> float:
             return moments.parse(value)
         except ValueError:
             pass
-    raise ValueError(f"{name} is {strict.shown(members, name)}, expected a moment such as 2026-11-24T16:00:00Z")
+    raise MemberError(name, f"is {strict.shown(members, name)}, expected a moment such as 2026-11-24T16:00:00Z")
 
 
 def _text(members: dict[str, object], name: str, limit_chars: int) -> str:
     value = members[name]
     if not isinstance(value, str) or not 0 < len(value) <= limit_chars:
-        raise ValueError(f"{name} is {strict.shown(members, name)}, expected 1 to {limit_chars} characters")
+        raise MemberError(name, f"is {strict.shown(members, name)}, expected 1 to {limit_chars} characters")
     return value

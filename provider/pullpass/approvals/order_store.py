@@ -37,14 +37,19 @@ class Listed(NamedTuple):
     Attributes:
         name: of its file, in the directory of orders.
         order: None for what can't be read.
-        problem: why not, or "".
+        problem: why not; None for an order.
         state: `SCHEDULED`, `IN_FORCE`, `EXPIRED` or `UNREADABLE`.
     """
 
     name: str
     order: Order | None
-    problem: str
+    problem: orders.UnreadableError | None
     state: str
+
+    @property
+    def shown(self) -> str:
+        """What people call it: its id, or the name of a file that has none."""
+        return self.order.id if self.order else orders.lift_word(self.name)
 
 
 def new_id(action: str, now_s: float) -> str:
@@ -106,10 +111,15 @@ def create(desk: Desk, order: Order) -> tuple[Order, bool]:
         there = orders.read_local(desk.state, name)
         if there is not None:
             if there._replace(created_s=0.0, by="") != order._replace(created_s=0.0, by=""):
-                raise PullpassError("order-conflict", f"there is another order of the id {order.id}")
+                path = outside(orders.local_path(desk.state, order.id))
+                what = f"there is another order of the id {order.id}, {path}: a {order_form.told(there)}"
+                raise PullpassError("order-conflict", f"{what}, {outside(there.reason, 64)}")
             return there, False
-        if any(remote.id == order.id for remote in orders.read_remote(desk.state) or ()):
-            raise PullpassError("order-conflict", f"there is a remote order of the id {order.id}")
+        for remote in orders.read_remote(desk.state) or ():
+            if remote.id == order.id:
+                path = outside(orders.remote_path(desk.state))
+                what = f"there is a remote order of the id {order.id}, in {path}: a {order_form.told(remote)}"
+                raise PullpassError("order-conflict", what)
         if order.id in used(desk.state):
             raise PullpassError("order-conflict", f"the id {order.id} belonged to an order that was lifted")
         if len(orders.local_names(desk.state) or ()) >= orders.LIMIT:
@@ -132,39 +142,33 @@ def listing(state: str, now_s: float) -> list[Listed]:
         now_s: the time, seconds since the epoch.
 
     Raises:
-        PullpassError: `order-unreadable`, for the whole directory only.
+        PullpassError: `order-unreadable`, for the whole directory only; `state-path`, as every request is refused then.
     """
-    found = []
-    remote_name = os.path.basename(orders.remote_path(state))
     names = orders.local_names(state)
-    for name in () if names is None else names:
-        try:
-            order = orders.read_local(state, name)
-        except PullpassError as error:
-            found.append(Listed(name, None, error.what, UNREADABLE))
-            continue
-        if order is not None:
-            found.append(Listed(name, order, "", state_of(order, now_s)))
+    # Whoever may change a directory above can put another one here: no request believes what it finds then.
+    files.check_way(orders.directory(state))
+    if names is None:
+        return []
+    remote_name = os.path.basename(orders.remote_path(state))
+    found = []
+    remote: tuple[Order, ...] = ()
     try:
         remote = orders.read_remote(state) or ()
-    except PullpassError as error:
-        found.append(Listed(remote_name, None, error.what, UNREADABLE))
-    else:
-        found += [Listed(remote_name, order, "", state_of(order, now_s)) for order in remote]
-    local = {listed.order.id for listed in found if listed.order and not listed.order.remote}
-    twice = {listed.order.id for listed in found if listed.order and listed.order.remote and listed.order.id in local}
-    return sorted((_marked(listed, twice) for listed in found), key=lambda listed: (_shown_id(listed), listed.name))
-
-
-def _marked(listed: Listed, twice: set[str]) -> Listed:
-    """A local order of a remote one's id is what stops every request."""
-    if listed.order is None or listed.order.remote or listed.order.id not in twice:
-        return listed
-    return Listed(listed.name, None, "there is a remote order of the same id", UNREADABLE)
-
-
-def _shown_id(listed: Listed) -> str:
-    return listed.order.id if listed.order else listed.name
+    except orders.UnreadableError as error:
+        found.append(Listed(remote_name, None, error, UNREADABLE))
+    found += [Listed(remote_name, order, None, state_of(order, now_s)) for order in remote]
+    by_id = {order.id: order for order in remote}
+    for name in names:
+        try:
+            order = orders.read_local(state, name)
+            if order is not None and order.id in by_id:
+                raise orders.conflict(state, order, by_id[order.id])
+        except orders.UnreadableError as error:
+            found.append(Listed(name, None, error, UNREADABLE))
+            continue
+        if order is not None:
+            found.append(Listed(name, order, None, state_of(order, now_s)))
+    return sorted(found, key=lambda listed: (listed.shown, listed.name))
 
 
 def state_of(order: Order, now_s: float) -> str:

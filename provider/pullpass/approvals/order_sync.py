@@ -135,11 +135,13 @@ def _replace(state: str, raw: bytes, gone: dict[str, str]) -> None:
 
 def _check_ids(state: str, old: dict[str, Order], new: dict[str, Order]) -> None:
     """Refuse ids that mean, or meant, something else."""
-    local = {name.removesuffix(".json") for name in orders.local_names(state) or ()}
+    local = {name.removesuffix(".json"): name for name in orders.local_names(state) or ()}
     past = used(state) | {name: fingerprint(order) for name, order in old.items()}
     for name, order in new.items():
         if name in local:
-            raise _WrongSetError(f"the id {name} belongs to a local order of this node")
+            path = outside(os.path.join(orders.directory(state), local[name]))
+            what = f"the id {name} belongs to a local order of this node, {path}"
+            raise _WrongSetError(f"{what}, and here to a {order_form.told(order)}")
         if past.get(name, fingerprint(order)) != fingerprint(order):
             raise _WrongSetError(
                 f"the id {name} had another action or selector before, and approvals remember it: choose another id"
@@ -216,7 +218,7 @@ def _orders(place: str, there: Sequence[_File] | None, *, mounted: bool) -> tupl
     if there is None:
         raise _WrongSetError("is not there, or holds a link that leads nowhere")
     _check_owner("the directory", os.stat(place))
-    found: list[Order] = []
+    found: list[tuple[str, Order]] = []
     if not there and not mounted:
         raise _WrongSetError("is empty and no mounted ConfigMap: is the mount there?")
     for name in [file.name for file in there]:
@@ -224,26 +226,27 @@ def _orders(place: str, there: Sequence[_File] | None, *, mounted: bool) -> tupl
             raise _WrongSetError(f"{outside(name)} is no *.json file")
         try:
             found += _read_file(os.path.join(place, name), name)
-            order_form.check_unique(tuple(found))
+            order_form.check_unique(found)
         except ValueError as error:
             raise _WrongSetError(f"{outside(name)}: {error}") from None
         except strict.DocumentError as error:
             raise _WrongSetError(f"{outside(name)} {error.what}") from None
         except OSError as error:
             raise _WrongSetError(f"{outside(name)} can't be read: {error.strerror}") from None
-    return tuple(found)
+    return tuple(order for _, order in found)
 
 
-def _read_file(path: str, name: str) -> tuple[Order, ...]:
-    """One order, or one list of them."""
+def _read_file(path: str, name: str) -> list[tuple[str, Order]]:
+    """One order, or one list of them, each with where it stands."""
     raw, status = files.read_regular(path, orders.REMOTE_LIMIT_BYTES, follow=True)
     _check_owner(outside(name), status)
     document = strict.parse(raw)
     if isinstance(document, dict) and document.get("kind") == order_form.LIST_KIND:
-        found = order_form.decode_list(document)
+        items = order_form.decode_list(document)
+        found = [(f"item {number} of {outside(name)}", order) for number, order in enumerate(items, 1)]
     else:
-        found = (order_form.decode(document, remote=True),)
-    for order in found:
+        found = [(outside(name), order_form.decode(document, remote=True))]
+    for _, order in found:
         order_store.check_times(order)
     return found
 

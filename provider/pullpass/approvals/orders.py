@@ -28,8 +28,9 @@ from pullpass.approvals.order_form import (
     decode,
     decode_list,
     is_id,
+    told,
 )
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError, outside, shell_word
 from pullpass.lean import NamedTuple
 from pullpass.store import files, strict
 
@@ -48,8 +49,10 @@ __all__ = [
     "Orders",
     "UnreadableError",
     "applying",
+    "conflict",
     "directory",
     "in_force",
+    "lift_word",
     "local_names",
     "local_path",
     "matches",
@@ -74,22 +77,46 @@ _REMOTE_NAME = f"{REMOTE_ID}.json"
 
 
 class UnreadableError(PullpassError):
-    """`order-unreadable`: a file of orders is not one, or can't be read.
+    """`order-unreadable`: a file of orders is not one, or can't be read; or their directory.
 
     Attributes:
         damaged: whether it is the file's fault, so that reading it again can't help.
+        command: what takes the file away; "" for the directory.
     """
 
-    def __init__(self, path: str, why: str, *, damaged: bool = True) -> None:
+    def __init__(self, path: str, why: str, remedy: str = "", *, command: str = "", damaged: bool = True) -> None:
         """Make the error.
 
         Args:
-            path: the file.
+            path: the file, or the directory.
             why: what is wrong with it.
+            remedy: what puts it right where it is, if that can be said.
+            command: what takes the file away.
             damaged: whether that is the file's fault.
         """
         super().__init__("order-unreadable", f"{outside(path)}: {why}")
         self.damaged = damaged
+        self.command = command
+        self._remedy = remedy
+        self._say()
+
+    def under(self, config: str) -> UnreadableError:
+        """The same, with a command that is about the same node.
+
+        Args:
+            config: the path of its configuration, where a command would not look for it by itself; otherwise "".
+        """
+        if self.command and config:
+            self.command += f" --config {shell_word(config)}"
+            self._say()
+        return self
+
+    def _say(self) -> None:
+        ways = [self._remedy] if self._remedy else []
+        if self.command:
+            verb = "replace" if "sync" in self.command else "remove"
+            ways.append(f"{verb} this file by `{self.command}`")
+        self.hint = f"it may be a block, so nothing is answered: {', or '.join(ways)}"
 
 
 class Orders(NamedTuple):
@@ -149,15 +176,35 @@ def read_named(state: str, names: Iterable[str]) -> tuple[Order, ...]:
         PullpassError: `order-unreadable`.
     """
     found = read_remote(state) or ()
-    remote = {order.id for order in found}
+    remote = {order.id: order for order in found}
     for name in names:
         order = read_local(state, name)
         if order is None:
             continue
         if order.id in remote:
-            _refuse(os.path.join(directory(state), name), "there is a remote order of the same id")
+            raise conflict(state, order, remote[order.id])
         found += (order,)
     return found
+
+
+def conflict(state: str, local: Order, remote: Order) -> UnreadableError:
+    """The error that two orders have one id: an approval that remembers it can't say which of them.
+
+    Args:
+        state: the state directory.
+        local: the one in a file of its own.
+        remote: the one in the remote set.
+    """
+    path = local_path(state, local.id)
+    why = f"there is a remote order of the same id, in {outside(remote_path(state))}: this one is a {told(local)}, "
+    remedy = "take the remote one out of the set that `pullpass orders sync` reads, and sync"
+    return UnreadableError(path, f"{why}that one a {told(remote)}", remedy, command=_removal(path))
+
+
+def lift_word(name: str) -> str:
+    """What `orders lift` takes for a file of local orders: the id where the name has one, or the whole name."""
+    stem = name.removesuffix(".json")
+    return stem if stem != name and is_id(stem) else name
 
 
 def local_names(state: str) -> tuple[str, ...] | None:
@@ -176,14 +223,16 @@ def local_names(state: str) -> tuple[str, ...] | None:
     try:
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
-            _refuse(path, "is not a directory (a symbolic link is not followed)")
+            remedy = f"put it away (`mv {shell_word(path)} {shell_word(path)}.old`), and give its orders again"
+            raise UnreadableError(path, "is not a directory (a symbolic link is not followed)", remedy)
         if not files.owned(status):
-            _refuse(path, "does not belong to this user alone")
+            raise UnreadableError(path, *_not_ours(path, status, 0o700))
         return tuple(name for name in os.listdir(path) if not name.startswith(".") and name != _REMOTE_NAME)
     except FileNotFoundError:
         return None
     except OSError as error:
-        _refuse(path, f"can't be read: {error.strerror}")
+        remedy = f"run it as the user that pullpass runs as, and see `ls -ld {shell_word(path)}`"
+        raise UnreadableError(path, f"can't be read: {error.strerror}", remedy) from None
 
 
 def read_local(state: str, name: str) -> Order | None:
@@ -248,9 +297,10 @@ def _document(path: str, limit_bytes: int) -> object:
         return None
     except OSError as error:
         damaged = error.errno in NEVER_A_FILE
-        raise UnreadableError(path, f"can't be read: {error.strerror}", damaged=damaged) from None
+        why = f"can't be read: {error.strerror}"
+        raise UnreadableError(path, why, command=_removal(path), damaged=damaged) from None
     if not files.owned(status):
-        _refuse(path, "does not belong to this user alone")
+        raise UnreadableError(path, *_not_ours(path, status, 0o600), command=_removal(path))
     try:
         document = strict.parse(raw)
     except strict.DocumentError as error:
@@ -261,7 +311,25 @@ def _document(path: str, limit_bytes: int) -> object:
 
 
 def _refuse(path: str, why: str) -> NoReturn:
-    raise UnreadableError(path, why) from None
+    raise UnreadableError(path, why, "put it right", command=_removal(path)) from None
+
+
+def _removal(path: str) -> str:
+    """The command that takes a file of orders away."""
+    name = os.path.basename(path)
+    if name == _REMOTE_NAME:
+        return "pullpass orders sync --from DIR"
+    return f"pullpass orders lift {shell_word(lift_word(name))}"
+
+
+def _not_ours(path: str, status: os.stat_result, mode: int) -> tuple[str, str]:
+    """What is wrong with somebody else's file or directory, and the commands that make it the caller's alone."""
+    ours, word = os.geteuid(), shell_word(path)
+    why = f"belongs to user {status.st_uid} and has mode {stat.S_IMODE(status.st_mode):04o}"
+    owner = f"chown {ours} {word} && " if status.st_uid != ours else ""
+    # To be looked at first: who could write there may have taken a block away, or put an order in.
+    remedy = f"see whether others have changed it, then `{owner}chmod {mode:04o} {word}`"
+    return f"{why}, and must belong to user {ours} with mode {mode:04o}: others may have changed it", remedy
 
 
 # --- meaning

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pullpass import admin, approvals, config
-from pullpass.approvals import order_store
+from pullpass import admin, approvals, config, patterns
+from pullpass.approvals import order_form, order_store, orders
 from pullpass.approvals.orders import Order
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, showing
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 20  # of a table; `--json` has all
 APPROVALS = ("SERVICE ACCOUNT", "IDENTITY", "IMAGES", "VALIDATED", "PASSWORD ENDS")
 IMAGES = ("IMAGE", "APPROVALS", "BITES BY", "PASSWORDS END")
+# member of an order's document -> the option that it comes from
+OPTIONS = {
+    "id": "--id",
+    "reason": "--reason",
+    "by": "--by",
+    "selector.image": "--image",
+    "selector.serviceAccount": "--service-account",
+    "selector.identity": "--identity",
+}
 MOMENT = "a moment in UTC such as 2026-11-24T16:00:00Z (`date -u -d '+2 hours' +%FT%TZ` writes one)"
 
 
@@ -50,8 +60,28 @@ def add_by(parser: argparse.ArgumentParser) -> None:
 
 
 def who(arguments: argparse.Namespace) -> str:
-    """Who says so."""
-    return arguments.by or admin.operator(os.environ.get("SUDO_USER"))
+    """Who says so.
+
+    Raises:
+        PullpassError: `usage`: the option says nothing, or more than a line of the trail should hold.
+    """
+    by: str | None = arguments.by
+    if by is None:
+        return admin.operator(os.environ.get("SUDO_USER"))
+    if not 0 < len(by) <= order_form.BY_MAX_CHARS or any("\ud800" <= char <= "\udfff" for char in by):
+        expected = f"1 to {order_form.BY_MAX_CHARS} characters in UTF-8"
+        hint = f"see `{arguments.words} --help`"
+        raise PullpassError("usage", f'--by is "{outside(by, 64)}", expected {expected}', hint)
+    return by
+
+
+@contextlib.contextmanager
+def at_this_node(arguments: argparse.Namespace) -> Iterator[None]:
+    """Have an error about an order's file name a command that is about the same node, wherever its configuration is."""
+    try:
+        yield
+    except orders.UnreadableError as error:
+        raise error.under(arguments.other_config) from None
 
 
 def run(action: str, arguments: argparse.Namespace) -> Output:
@@ -68,13 +98,21 @@ def run(action: str, arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     clock = SystemClock()
     try:
-        order, new = order_store.create(admin.desk(settings, clock, wanted.by), wanted)
+        with at_this_node(arguments):
+            order, new = order_store.create(admin.desk(settings, clock, wanted.by), wanted)
     except ValueError as error:
-        raise PullpassError("usage", outside(str(error)), f"see `pullpass {action} --help`") from None
+        raise PullpassError("usage", outside(_in_options(error)), f"see `pullpass {action} --help`") from None
     now_s = clock.now_s()
     tell = showing.progress("approvals read")
     hits = admin.Hits(order, _stored(settings), settings.approval.recheck_s, now_s, tell)
     return Output(ANSWERED, admin.document(order, new=new, hits=hits), _text(hits, new=new, now_s=now_s))
+
+
+def _in_options(error: ValueError) -> str:
+    """What is wrong with an order, by the options that it was given by."""
+    if isinstance(error, order_form.MemberError):
+        return f"{OPTIONS.get(error.member, error.member)} {error.why}"
+    return str(error)
 
 
 def _stored(settings: Config) -> admin.Stored:
@@ -91,12 +129,13 @@ def _order(action: str, arguments: argparse.Namespace) -> Order:
         raise PullpassError("usage", "--all stands beside another selector", hint)
     if "" in globs:
         raise PullpassError("usage", "a selector is empty, which would select everything", hint)
+    _check_identity(arguments.identity, hint)
     now_s = SystemClock().now_s()
     expires_s = _moment(arguments.expires, "--expires", hint)
     if expires_s is not None and expires_s <= now_s:
         raise PullpassError("usage", f"--expires {outside(arguments.expires)} is over already", hint)
     return Order(
-        arguments.id or order_store.new_id(action, now_s),
+        order_store.new_id(action, now_s) if arguments.id is None else arguments.id,
         action,
         arguments.image or "",
         arguments.service_account or "",
@@ -108,6 +147,26 @@ def _order(action: str, arguments: argparse.Namespace) -> Order:
         who(arguments),
         remote=False,
     )
+
+
+def _check_identity(glob: str | None, hint: str) -> None:
+    """Refuse a word that no request can have for its identity: its order would look like a closed door.
+
+    Only here, and not where orders are read: a stored order may be of a version that knows more identities, and one
+    that can't be read stops every request. A glob with a `*` is not judged: `what it hits` shows what that is about.
+    """
+    if glob is None or "*" in glob:
+        return
+    why = "it is no identity of a request" if glob == patterns.REFUSE or "{" in glob else ""
+    try:
+        order_form.check_identity(glob)
+        patterns.check_identity(glob)
+    except ValueError as error:
+        why = str(error)
+    if why:
+        known = "a role ARN, the e-mail address of a service account, principal, node, anonymous"
+        what = f'--identity is "{outside(glob)}": {why}; expected {known}, or a glob of these with *'
+        raise PullpassError("usage", what, hint)
 
 
 def _moment(written: str | None, option: str, hint: str) -> float | None:
@@ -148,19 +207,13 @@ def _text(hits: Hits, *, new: bool, now_s: float) -> Iterator[str]:
 
 def _told(order: Order) -> Iterator[str]:
     yield f"  action   {order.action}"
-    yield f"  selects  {selected(order)}"
+    yield f"  selects  {order_form.selects(order)}"
     if order.not_before_s is not None:
-        yield f"  from     {moments.text(order.not_before_s)}"
+        yield f"  begins   {moments.text(order.not_before_s)}"
     if order.expires_s is not None:
-        yield f"  until    {moments.text(order.expires_s)}"
+        yield f"  expires  {moments.text(order.expires_s)}"
     yield f"  reason   {order.reason}"
     yield f"  by       {order.by}, {moments.text(order.created_s)}"
-
-
-def selected(order: Order) -> str:
-    """What an order selects, in words."""
-    globs = (("image", order.image), ("service account", order.service_account), ("identity", order.identity))
-    return " and ".join(f"{name} {glob}" for name, glob in globs if glob) or "everything"
 
 
 def _row(approval: Approval, images: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,7 +225,16 @@ def _row(approval: Approval, images: tuple[str, ...]) -> tuple[str, ...]:
 
 def _counted(hits: Hits) -> Iterator[str]:
     over = f"; {hits.over} more it selects, whose password has ended already" if hits.over else ""
-    yield f"It hits {number_of(hits.approvals, 'stored approval')}{over}"
+    if hits.approvals:
+        yield f"It hits {number_of(hits.approvals, 'stored approval')}{over}"
+    elif hits.renewed:
+        yield f"It hits no approval that is stored now; {hits.renewed} it selects, validated under it already{over}"
+    elif hits.over:
+        yield f"It hits no approval that is stored now{over}"
+    else:
+        # Right for an order that comes before what it is about; and what a mistyped glob looks like.
+        yield f"It matches no approval that is stored now, of {hits.read}. It selects {order_form.selects(hits.order)}:"
+        yield "see that this is what you mean; `pullpass approvals list` shows what there is"
     if hits.unreadable:
         yield f"{number_of(hits.unreadable, 'file')} in the store can't be read; a request for each starts afresh"
 

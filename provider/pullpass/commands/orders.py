@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pullpass import admin, config
@@ -13,6 +14,7 @@ from pullpass.errors import ANSWERED, escape, number_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from pullpass.approvals.order_store import Listed
 
@@ -47,40 +49,54 @@ def _list(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     found = order_store.listing(settings.paths.state, SystemClock().now_s())
     place = orders.directory(settings.paths.state)
-    text = showing.table(HEADINGS, map(_row, found), "no orders")
+    text = chain(showing.table(HEADINGS, map(_row, found), "no orders"), _remedies(found, arguments))
     return Output(ANSWERED, (_document(listed, place) for listed in found), text)
+
+
+def _remedies(found: list[Listed], arguments: argparse.Namespace) -> Iterator[str]:
+    """What to do about each file that can't be read: under the table, where a command stands on a line of its own."""
+    for listed in found:
+        if listed.problem is not None:
+            problem = listed.problem.under(arguments.other_config)
+            yield f"\n{escape(listed.shown)}: {escape(problem.what)}\n  {escape(problem.hint)}\n"
 
 
 def _row(listed: Listed) -> tuple[str, ...]:
     order = listed.order
     if order is None:
-        return listed.name, "", "UNREADABLE", "", "stops every request", "", "", listed.problem
+        source = "remote" if listed.name == os.path.basename(orders.remote_path("")) else "local"
+        return listed.shown, "", "UNREADABLE", source, "stops every request", "", "", ""
     expires = "never" if order.expires_s is None else showing.second(order.expires_s)
     starts = listed.state
     if listed.state == order_store.SCHEDULED and order.not_before_s is not None:
         starts = f"{listed.state} {showing.second(order.not_before_s)}"
     source = "remote" if order.remote else "local"
-    return order.id, order.action, starts, source, giving.selected(order), expires, order.by, order.reason
+    return order.id, order.action, starts, source, order_form.selects(order), expires, order.by, order.reason
 
 
 def _document(listed: Listed, place: str) -> dict[str, Any]:
     """The stored document, and where it stands."""
     status = {"state": listed.state, "file": os.path.join(place, listed.name)}
-    if listed.order is None:
-        return {"status": {**status, "problem": listed.problem}}
-    return {**order_form.encode(listed.order), "status": {**status, "remote": listed.order.remote}}
+    if listed.order is not None:
+        return {**order_form.encode(listed.order), "status": {**status, "remote": listed.order.remote}}
+    problem = listed.problem
+    return {"status": status | ({"problem": problem.what, "hint": problem.hint} if problem else {})}
 
 
 def _lift(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
-    names = order_store.lift(admin.desk(settings, SystemClock(), giving.who(arguments)), arguments.ids)
-    return Output(ANSWERED, {"lifted": list(names)}, "".join(f"lifted {escape(name)}\n" for name in names))
+    with giving.at_this_node(arguments):
+        names = order_store.lift(admin.desk(settings, SystemClock(), giving.who(arguments)), arguments.ids)
+    lifted = [orders.lift_word(name) for name in names]
+    document = {"lifted": lifted, "files": list(names)}
+    return Output(ANSWERED, document, "".join(f"lifted {escape(word)}\n" for word in lifted))
 
 
 def _sync(arguments: argparse.Namespace) -> Output:
     settings = config.load(arguments.config)
     desk = admin.desk(settings, SystemClock(), giving.who(arguments))
-    done = order_sync.sync(desk, os.path.abspath(arguments.source))
+    with giving.at_this_node(arguments):
+        done = order_sync.sync(desk, os.path.abspath(arguments.source))
     lines = [f"{word} {name}\n" for word, names in done._asdict().items() if word != "kept" for name in names]
     lines.append(f"{number_of(len(done.kept), 'order')} unchanged\n")
     return Output(ANSWERED, done._asdict(), "".join(lines))

@@ -116,6 +116,24 @@ def _check_ancestors(path: str) -> None:
         raise PullpassError("state-path", fault)
 
 
+def check_way(path: str) -> None:
+    """Refuse a place where somebody else could put another `path`, for who only looks.
+
+    It is what `private_directory` says of the directories above, and nothing is made. An absent one is no fault.
+
+    Args:
+        path: absolute; it need not be there.
+
+    Raises:
+        PullpassError: `state-path`.
+        OSError: a part of the way can't be looked at.
+    """
+    try:
+        _check_ancestors(path)
+    except FileNotFoundError:  # and so is what would be below it
+        return
+
+
 def private_directory(path: str, *, make: bool = True) -> None:
     """Make sure that `path` is a directory of the caller's own, and make it (0700, with parents) when it is absent.
 
