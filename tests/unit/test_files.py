@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pullpass.errors import PullpassError
 from pullpass.store import files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SOMEBODY = 12345
@@ -176,6 +178,48 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert f"belongs to user {SOMEBODY}, who could replace" in refusal(tmp_path / "theirs" / "state")
     assert f"belongs to user {SOMEBODY}, who could replace" in refusal(tmp_path / "sticky" / "link" / "state")
     assert not list((tmp_path / "safe").iterdir())
+
+
+def _give_to_somebody(path: Path) -> None:
+    os.chown(path, SOMEBODY, SOMEBODY)
+
+
+def _link_of_somebody(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+    os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
+    path.parent.chmod(0o1777)
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("name", ["state", "it's $HOME"])
+@pytest.mark.parametrize(
+    ("place", "spoil"),
+    [
+        pytest.param("{}/approvals", lambda path: path.chmod(0o777), id="itself open"),
+        pytest.param("{}", lambda path: path.chmod(0o777), id="one above open"),
+        pytest.param("{}/approvals", _give_to_somebody, id="itself a stranger's", marks=pytest.mark.needs("root")),
+        pytest.param("{}", _give_to_somebody, id="one above a stranger's", marks=pytest.mark.needs("root")),
+        pytest.param("{}", _link_of_somebody, id="a stranger's link", marks=pytest.mark.needs("root")),
+        pytest.param("{}/approvals", _link, id="a link"),
+    ],
+)
+def test_the_command_that_is_told_puts_it_right(
+    tmp_path: Path, name: str, place: str, spoil: Callable[[Path], None]
+) -> None:
+    """As it stands there, and for the path that is at fault, whatever that is called."""
+    path = str(tmp_path / name / "approvals")
+    files.private_directory(path)
+    spoil(tmp_path / place.format(name))
+    with pytest.raises(PullpassError) as caught:
+        files.private_directory(path)
+    _, command, _ = caught.value.hint.split("`")
+    subprocess.run(["sh", "-c", command], check=True)
+    files.private_directory(path)
 
 
 # --- atomic writes

@@ -19,7 +19,7 @@ import errno
 import os
 import stat
 
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError, outside, shell_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 LINKS_LIMIT = 40  # as the kernel's
 
 
-def _refuse(path: str, why: str) -> NoReturn:
-    raise PullpassError("state-path", f"{outside(path)} {why}")
+def _refuse(path: str, why: str, hint: str | None = None) -> NoReturn:
+    raise PullpassError("state-path", f"{outside(path)} {why}", hint)
 
 
-def _fault_on_way(path: str) -> str:
-    """What somebody else could change about where `path` leads, in words; "" when there is nothing.
+def _close(path: str) -> str:
+    # Not 0700: an operator may let others look into it, and one above may not be ours.
+    return f"if nobody else has put something there, `chmod go-w {shell_word(path)}`"
+
+
+def _fault_on_way(path: str) -> tuple[str, str] | None:
+    """What somebody else could change about where `path` leads, in words, and what mends it; None for nothing.
 
     Names are looked up one by one, as the kernel does it: a link may lead through directories that neither its own path
     nor the end of the way shows.
@@ -68,20 +73,22 @@ def _fault_on_way(path: str) -> str:
     return fault
 
 
-def _fault_of_owner(path: str, status: os.stat_result) -> str:
+def _fault_of_owner(path: str, status: os.stat_result) -> tuple[str, str] | None:
     if status.st_uid in (0, os.geteuid()):
-        return ""
-    return f"{outside(path)} belongs to user {status.st_uid}, who could replace what is there"
+        return None
+    what = f"{outside(path)} belongs to user {status.st_uid}, who could replace what is there"
+    # -h: of a symbolic link the link itself; of anything else it changes nothing.
+    return what, f"if it should be root's, `chown -h root {shell_word(path)}`, or configure another directory"
 
 
-def _fault_of_directory(path: str, status: os.stat_result) -> str:
+def _fault_of_directory(path: str, status: os.stat_result) -> tuple[str, str] | None:
     if fault := _fault_of_owner(path, status):
         return fault
     # In a sticky directory, such as /tmp, nobody can replace what is the caller's.
     if status.st_mode & OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX:
         mode = stat.S_IMODE(status.st_mode)
-        return f"{outside(path)} may be written by others (mode {mode:04o}) and is not sticky"
-    return ""
+        return f"{outside(path)} may be written by others (mode {mode:04o}) and is not sticky", _close(path)
+    return None
 
 
 def check_trusted(path: str, status: os.stat_result, code: str) -> None:
@@ -107,13 +114,13 @@ def check_trusted(path: str, status: os.stat_result, code: str) -> None:
     except OSError as error:
         raise PullpassError(code, f"{where}: the way to it can't be looked at: {error.strerror}") from None
     if fault:
-        raise PullpassError(code, f"{where}: {fault}")
+        raise PullpassError(code, f"{where}: {fault[0]}")
 
 
 def _check_ancestors(path: str) -> None:
     """Refuse a directory above `path` in which somebody else could put another `path`."""
     if fault := _fault_on_way(os.path.dirname(path)):
-        raise PullpassError("state-path", fault)
+        raise PullpassError("state-path", *fault)
 
 
 def check_way(path: str) -> None:
@@ -162,11 +169,13 @@ def private_directory(path: str, *, make: bool = True) -> None:
             pass
         status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
-        _refuse(path, "is not a directory (a symbolic link is not followed)")
+        why = "is not a directory (a symbolic link is not followed)"
+        _refuse(path, why, f"move it away, `mv {shell_word(path)} {shell_word(path + '.old')}`: it is made anew")
     if status.st_uid != os.geteuid():
-        _refuse(path, f"belongs to user {status.st_uid}, not to {os.geteuid()}")
+        hint = f"run it as user {status.st_uid}, or, if all in it is ours, `chown -R {os.geteuid()} {shell_word(path)}`"
+        _refuse(path, f"belongs to user {status.st_uid}, not to {os.geteuid()}", hint)
     if status.st_mode & OTHERS_MAY_WRITE:
-        _refuse(path, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o})")
+        _refuse(path, f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o})", _close(path))
     _check_ancestors(path)
 
 
