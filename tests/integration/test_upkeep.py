@@ -178,6 +178,21 @@ def test_one_approval_is_shown_by_the_beginning_of_its_key(node: Node) -> None:
     assert node.error("approvals", "show", "f" * 64) == (2, "approval-unknown")
 
 
+def test_one_that_is_not_renewed_ahead_is_told_so(node: Node) -> None:
+    """With `max_age` below half of the session, and once it is over when that was; only what is true is there."""
+    node.config.write_text(f"{node.config.read_text()}\n[approval]\nmax_age = '20m'\n")
+    [path] = [p for p in (node.state / "approvals").glob("*.json") if b"team-b" in p.read_bytes()]
+    text = node.text("approvals", "show", path.stem)
+    document = node.json("approvals", "show", path.stem)
+    assert f"\nstands until       {document['stands']}\n" in text
+    assert "\nrenewed from       its end: not ahead, so the next request after it makes the exchange" in text
+    assert f"\nused until         {document['usedUntil']}, should" in text
+    node.end(path, 60)
+    text = node.text("approvals", "show", path.stem)
+    assert f"\nstood until        {node.json('approvals', 'show', path.stem)['stands']}\n" in text
+    assert not [name for name in ("stands until", "renewed from", "used until") if f"\n{name}" in text]
+
+
 def test_an_order_is_seen_at_once(node: Node) -> None:
     """Given by one command, told by the next."""
     key = node.json("approvals", "list", "--service-account", "team-b/web")[0]["id"]
@@ -211,7 +226,7 @@ def test_what_is_wrong_is_told_and_stops_nothing(node: Node) -> None:
     text = node.text("approvals", "show", broken.stem)
     assert f"file               {broken}\n" in text
     assert "problem            it is not JSON at character 1" in text
-    assert f"remedy             `rm {broken}` removes it, " in text
+    assert f"remedy             `rm {broken}` removes it; " in text
     text = node.text("approvals", "show", denied.stem)
     assert ", aws-sts-denied\n" in text
     assert "used until" not in text

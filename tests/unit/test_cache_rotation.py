@@ -243,7 +243,7 @@ def test_an_entry_that_is_in_use_is_waited_for(node: Node) -> None:
     with pytest.raises(PullpassError) as caught:
         node.rotate()
     assert (caught.value.code, caught.value.status) == ("rotation-unfinished", LOCAL_STATE)
-    assert caught.value.what.startswith("1 of the cache's entries are still under the key before")
+    assert caught.value.what.startswith("1 entry of the cache still under the key before")
     assert sum(node.clock.slept) >= credentials.BUSY_WAIT_S
     intents.leave(held)
     assert (len(set(node.served())), len(node.cloud.asked)) == (3, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from pullpass import config, patterns
@@ -10,7 +9,7 @@ from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, ends_s, order_
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, showing
 from pullpass.config.checks import duration_ns
-from pullpass.errors import ANSWERED, PullpassError, escape, number_of, outside
+from pullpass.errors import ANSWERED, PullpassError, escape, number_of, outside, shell_word
 from pullpass.upkeep import detail, faults, listing, pruning
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _list_text(items: Iterator[Item], outlook: Outlook, seen: Seen, nothing: str
         verb = "counts" if seen.unreadable == 1 else "count"
         yield (
             f"{number_of(seen.unreadable, 'file')} can't be read and {verb} for nothing; why, and what to do: "
-            f"`pullpass approvals show {shlex.quote(escape(seen.first_unreadable))}`"
+            f"`pullpass approvals show {shell_word(seen.first_unreadable)}`"
             f"{'' if seen.unreadable == 1 else ' for the first'}\n"
         )
     if outlook.problem:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pullpass import approvals, stored, trail
 from pullpass.approvals import UnreadableError, intents
 from pullpass.cache import disk, rotation
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError, number_of, outside
 from pullpass.store import digest, moments
 from pullpass.upkeep import TOLD_EVERY, TRAIL_WAIT_S, faults, pruning
 
@@ -228,7 +228,8 @@ def _recode_all(config: Config, clock: Clock, tell: Tell) -> Rotated:
         counts[_recode(config, clock, key)] += 1
     busy = counts.pop("busy")
     if busy:
-        what = f"{busy} of the cache's entries are still under the key before: a run has held each for {BUSY_WAIT_S:g}s"
+        left = number_of(busy, "entry", "entries")
+        what = f"{left} of the cache still under the key before: a run has held each for {BUSY_WAIT_S:g}s"
         raise PullpassError("rotation-unfinished", what)
     return Rotated(**counts)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from pullpass import approvals, stored
 from pullpass.approvals import UnreadableError, codec, orders
 from pullpass.cache import disk
-from pullpass.errors import PullpassError, outside
+from pullpass.errors import PullpassError, outside, shell_word
 from pullpass.store import digest, moments
 from pullpass.upkeep import listing
 
@@ -108,8 +107,10 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
 def _remedy(key: str, path: str) -> str:
     """What to do about a file that can't be read."""
     options = "-r " if _is_directory(path) else ""  # which pruning leaves
-    remove = f"`rm {options}{shlex.quote(path)}` removes it" if path.isprintable() else "remove it"
-    prune = "" if options else ", so does `pullpass approvals prune --unreadable`, with a line in the audit trail"
+    remove = f"`rm {options}{shell_word(path)}` removes it"
+    prune = (
+        "" if options else "; `pullpass approvals prune --unreadable` removes all such, with a line in the trail each"
+    )
     after = "the next request makes it anew" if digest.is_sha256(key) else "no request makes one of this name"
     return f"{remove}{prune}; {after}"
 
