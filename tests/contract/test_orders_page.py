@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from contract import pages
-from pullpass.approvals import order_form, order_sync
+from pullpass.approvals import order_form, order_sync, orders
 from pullpass.cli import build_parser
 from pullpass.errors import CODES
 
@@ -65,6 +65,9 @@ def test_the_numbers_and_codes_are_the_programs() -> None:
     text = pages.text(PAGE)
     for number in (order_form.ID_MAX_CHARS, order_form.REASON_MAX_CHARS, order_form.BY_MAX_CHARS):
         assert f" {number} " in text
+    assert f"{orders.LIMIT:,} local orders" in text
+    assert f"{orders.LIMIT:,} in the remote set" in text
     assert order_sync.DATA in text
     named = {code for code in CODES if f"`{code}`" in text}
-    assert named == {"order-conflict", "order-remote", "order-set", "order-unreadable", "trail-unwritable"}
+    ours = {"order-conflict", "order-remote", "order-set", "order-unreadable"}
+    assert named == ours | {"state-path", "trail-unwritable"}

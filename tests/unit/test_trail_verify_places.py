@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,17 +48,46 @@ def test_modes(trail: Trail) -> None:
     trail.head.chmod(0o604)
     trail.last.chmod(0o640)
     assert found(trail) == [
-        ("wrong-mode", "-"),
+        ("wrong-mode", ""),
         ("wrong-mode", "head"),
         ("wrong-mode", trail.last.name),
     ]
 
 
+def test_a_directory_is_named(trail: Trail) -> None:
+    """With what puts it right."""
+    trail.directory.chmod(0o750)
+    first, *_ = verify.text(trail.verify()).splitlines()
+    assert first == (
+        f"finding: {trail.directory}: wrong-mode: the directory is open to others (mode 0750): "
+        f"`chmod 0700 {trail.directory}`"
+    )
+    subprocess.run(["sh", "-c", first.split("`")[1]], check=True)
+    assert found(trail) == []
+
+
 @pytest.mark.needs("root")
 def test_owners(trail: Trail) -> None:
-    """And they belong to who verifies."""
+    """And they belong to who verifies; of a copy that says nothing."""
     os.chown(trail.last, 1, 1)
     assert found(trail) == [("wrong-owner", trail.last.name)]
+    assert verify.verify(str(trail.directory), trail.clock, [], nothing, is_copy=True).found == 0
+
+
+def test_a_way_that_others_may_change(trail: Trail) -> None:
+    """They could put another trail there, and requests are refused; of a copy that says nothing."""
+    trail.state.chmod(0o777)
+    assert found(trail) == [("open-way", "")]
+    line = verify.text(trail.verify()).splitlines()[0]
+    assert line.startswith(f"finding: {trail.directory}: open-way: {trail.state} may be written by others (mode 0777)")
+    assert verify.verify(str(trail.directory), trail.clock, [], nothing, is_copy=True).found == 0
+    trail.state.chmod(0o700)
+    assert found(trail) == []
+
+
+def test_a_state_directory_that_is_absent_is_no_finding(tmp_path: Path) -> None:
+    """There is no trail yet."""
+    assert found(Trail(tmp_path / "absent")) == []
 
 
 def test_a_link_in_the_place_of_the_directory(trail: Trail) -> None:

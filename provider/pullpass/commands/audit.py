@@ -101,7 +101,8 @@ def run_verify(arguments: argparse.Namespace) -> Output:
     """Check the chain."""
     expected = [verify.parse_expected(text) for text in arguments.expect]
     clock = SystemClock()
-    checked = verify.verify(_directory(arguments), clock, expected, report.Progress(clock))
+    is_copy = arguments.trail is not None
+    checked = verify.verify(_directory(arguments), clock, expected, report.Progress(clock), is_copy=is_copy)
     return Output(FINDINGS if checked.found else ANSWERED, verify.document(checked), verify.text(checked))
 
 

@@ -47,8 +47,8 @@ class Finding(NamedTuple):
 
     @property
     def place(self) -> str:
-        """`FILE:LINE`, as far as there is one."""
-        return f"{self.file}:{self.line}" if self.line else self.file or "-"
+        """`FILE:LINE`, as far as there is one; "" for the trail as a whole."""
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class Line(NamedTuple):

@@ -11,7 +11,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pullpass.errors import PullpassError, number_of, outside
+from pullpass.errors import PullpassError, number_of, outside, shell_word
+from pullpass.store import files
 from pullpass.trail import chain, head, lines, reading
 from pullpass.trail.chain import FINDING, NOTE, Chain, Finding, Line
 
@@ -42,6 +43,8 @@ class Report(NamedTuple):
     Attributes:
         directory: the trail's.
         head: what the head says; None when there is none that can be read.
+        confirmed: whether the line that the head names is in the chain as the head says.
+        last: the last line of the chain; None when there is none.
         files: how many there are.
         lines: how many are of the chain.
         findings: the first of them, notes included.
@@ -51,6 +54,8 @@ class Report(NamedTuple):
 
     directory: str
     head: Head | None
+    confirmed: bool
+    last: Expected | None
     files: int
     lines: int
     findings: list[Finding]
@@ -72,7 +77,9 @@ def parse_expected(text: str) -> Expected:
     return Expected(int(seq), hashed)
 
 
-def verify(directory: str, clock: Clock, expected: list[Expected], progress: Progress) -> Report:
+def verify(
+    directory: str, clock: Clock, expected: list[Expected], progress: Progress, *, is_copy: bool = False
+) -> Report:
     """Check a trail from its first line to its last.
 
     Args:
@@ -80,6 +87,8 @@ def verify(directory: str, clock: Clock, expected: list[Expected], progress: Pro
         clock: for waiting for a writer.
         expected: heads that were noted earlier.
         progress: told how many bytes of how many are read.
+        is_copy: whether it was brought from elsewhere: then whose it is, and who could put another one there, says
+            nothing about the trail.
 
     Returns:
         What was found. Memory does not depend on the length of the trail.
@@ -90,17 +99,21 @@ def verify(directory: str, clock: Clock, expected: list[Expected], progress: Pro
     for _ in range(ATTEMPTS):
         picture = reading.take(directory, clock)
         try:
-            return _Check(picture, expected, progress).run()
+            return _Check(picture, expected, progress, is_copy=is_copy).run()
         except reading.Gone:  # pruned since: the next picture has the line that says so
             continue
     raise PullpassError("trail-unreadable", f"{outside(directory)}: a file has vanished {ATTEMPTS} times in a row")
 
 
 class _Check:
-    def __init__(self, picture: Picture, expected: list[Expected], progress: Progress) -> None:
+    def __init__(
+        self, picture: Picture, expected: list[Expected], progress: Progress, *, is_copy: bool = False
+    ) -> None:
         self.picture = picture
         self.expected = expected
         self.progress = progress
+        self.is_copy = is_copy
+        self.confirmed = False
         watch = {wanted.seq for wanted in expected} | ({picture.head.seq} if picture.head else set())
         self.chain = Chain(watch)
         self.boundaries: dict[int, str] = {}  # the last line of each file: what a `pruned` line can name
@@ -122,19 +135,31 @@ class _Check:
             self._compare_expected(wanted)
         counts = self.chain.counts
         parts = len(self.picture.parts)
-        return Report(
-            self.picture.directory, at, parts, self.chain.fitted, self.chain.findings, counts[FINDING], counts[NOTE]
-        )
+        last = Expected(self.chain.seq, self.chain.hash) if self.chain.last else None
+        found = (self.chain.findings, counts[FINDING], counts[NOTE])
+        return Report(self.picture.directory, at, self.confirmed, last, parts, self.chain.fitted, *found)
 
     def _tell(self, code: str, file: str, text: str, severity: str = FINDING) -> None:
         self.chain.add(Finding(severity, code, file, 0, text))
 
     def _look_around(self) -> None:
+        if not self.is_copy:
+            self._check_way()
         for name in self.picture.others:
             self._tell("foreign-file", outside(name), "this is not a file of the trail")
         names = [part.name.text() for part in self.picture.parts]
         for name in ["", *([] if self.picture.head_bytes is None else [head.NAME]), *names]:
             self._check_status(name)
+
+    def _check_way(self) -> None:
+        """Whether somebody else could put another trail in the place of this one, head and all."""
+        try:
+            files.check_way(self.picture.directory)
+        except PullpassError as error:
+            why = "who can do that can put another trail here, and every request is refused"
+            self._tell("open-way", "", f"{error.what}: {why}; {error.hint}")
+        except OSError as error:
+            raise reading.unreadable(self.picture.directory, error) from None
 
     def _check_status(self, name: str) -> None:
         path = os.path.join(self.picture.directory, name) if name else self.picture.directory
@@ -149,9 +174,11 @@ class _Check:
         if not name and not stat.S_ISDIR(status.st_mode):
             self._tell("wrong-kind", name, "this is not a directory but leads to one")
         elif status.st_mode & _OTHERS:
-            self._tell("wrong-mode", name, f"it is open to others (mode {stat.S_IMODE(status.st_mode):04o})")
-        if status.st_uid != os.geteuid():
-            self._tell("wrong-owner", name, f"it belongs to user {status.st_uid}, not to {os.geteuid()}")
+            mode = f"the {'file' if name else 'directory'} is open to others (mode {stat.S_IMODE(status.st_mode):04o})"
+            self._tell("wrong-mode", name, f"{mode}: `chmod {0o600 if name else 0o700:04o} {shell_word(path)}`")
+        if status.st_uid != os.geteuid() and not self.is_copy:
+            owner = f"the {'file' if name else 'directory'} belongs to user {status.st_uid}, not to {os.geteuid()}"
+            self._tell("wrong-owner", name, owner)
 
     def _read(self, part: Part, done: int, total: int) -> None:
         name = part.name.text()
@@ -203,7 +230,9 @@ class _Check:
         held = line.raw.hash if line else found.start[1]
         if held != at.hash or (line is None and at.seq != found.start[0]):
             found.tell(FINDING, "changed", line, f"line {at.seq} is not the one that the head names")
-        elif line is not None:
+            return
+        self.confirmed = True
+        if line is not None:
             self._compare_end(at, line)
 
     def _compare_end(self, at: Head, line: Line) -> None:
@@ -244,6 +273,8 @@ def document(report: Report) -> dict[str, Any]:
     return {
         "trail": report.directory,
         "head": {"seq": at.seq, "hash": at.hash} if at else None,
+        "headConfirmed": report.confirmed,
+        "last": report.last._asdict() if report.last else None,
         "files": report.files,
         "lines": report.lines,
         "findings": report.found,
@@ -254,7 +285,8 @@ def document(report: Report) -> dict[str, Any]:
 
 def text(report: Report) -> str:
     """A report for people."""
-    out = [f"{finding.severity}: {finding.place}: {finding.code}: {finding.text}" for finding in report.findings]
+    whole = outside(report.directory)
+    out = [f"{each.severity}: {each.place or whole}: {each.code}: {each.text}" for each in report.findings]
     hidden = report.found + report.noted - len(report.findings)
     if hidden:
         out.append(f"... and {hidden} more")
@@ -263,5 +295,10 @@ def text(report: Report) -> str:
         f"{number_of(report.lines, 'line')} in {number_of(report.files, 'file')}: "
         f"{number_of(report.found, 'finding')}, {number_of(report.noted, 'note')}"
     )
-    out.append(f"head: {at.seq}:{at.hash}" if at else "head: none")
+    claim = f"{at.seq}:{at.hash}" if at else "none"
+    if at is None or report.confirmed:
+        out.append(f"head: {claim}")
+    else:
+        end = f"ends with {report.last.seq}:{report.last.hash}" if report.last else "has no line"
+        out.append(f"head: not confirmed: it claims {claim}, and the trail {end}")
     return "".join(f"{line}\n" for line in out)
