@@ -220,13 +220,15 @@ def test_what_is_wrong_is_told_and_stops_nothing(node: Node) -> None:
     rows = {row.split()[0]: row for row in node.text("approvals", "list").splitlines()}
     assert "  unreadable: is not JSON at character 1" in rows[broken.stem[:12]]
     assert node.text("approvals", "list").splitlines()[-1] == (
-        f"1 file can't be read and counts for nothing; why, and what to do: `pullpass approvals show {broken.stem}`"
+        f"1 file can't be read and counts for nothing; why, and what to do: `pullpass approvals show {broken.stem}"
+        f" --config {node.config}`"
     )
     assert node.text("approvals", "list", "--state", "denied").splitlines()[-1].startswith("1 file can't be read")
     text = node.text("approvals", "show", broken.stem)
     assert f"file               {broken}\n" in text
     assert "problem            it is not JSON at character 1" in text
-    assert f"remedy             `rm {broken}` removes it; " in text
+    prune = f"`pullpass approvals prune --unreadable --config {node.config}`"
+    assert f"remedy             `rm {broken}` removes it; {prune} removes all such" in text
     text = node.text("approvals", "show", denied.stem)
     assert ", aws-sts-denied\n" in text
     assert "used until" not in text
@@ -236,6 +238,7 @@ def test_what_is_wrong_is_told_and_stops_nothing(node: Node) -> None:
     text = node.text("approvals", "list")
     assert text.count("stopped: an order is unreadable") == 2
     assert f"{node.state}/orders/x.json" in text.splitlines()[-1]
+    assert f"`pullpass orders lift x --config {node.config}`" in text.splitlines()[-1]
     assert len(node.json("approvals", "list")) == 3
 
 

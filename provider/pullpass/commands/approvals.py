@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pullpass import config, patterns
-from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, ends_s, order_form
+from pullpass.approvals import APPROVED, DENIED, EXPIRED, LIVING, ends_s, order_form, orders
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand, showing
 from pullpass.config.checks import duration_ns
@@ -112,7 +112,14 @@ def _list(arguments: argparse.Namespace) -> Output:
     seen = listing.Seen()
     items = _items(settings, outlook, wanted, seen)
     nothing = "no approvals match ({} in all)" if wanted != listing.Wanted() else "no approvals"
-    return Output(ANSWERED, map(listing.document, items), _list_text(items, outlook, seen, nothing))
+    return Output(
+        ANSWERED, map(listing.document, items), _list_text(items, outlook, seen, nothing, arguments.other_config)
+    )
+
+
+def _under(other_config: str) -> str:
+    """What follows a command that is told, so that it works when it is copied."""
+    return f" --config {shell_word(other_config)}" if other_config else ""
 
 
 def _items(settings: Config, outlook: Outlook, wanted: Wanted, seen: Seen) -> Iterator[Item]:
@@ -120,18 +127,20 @@ def _items(settings: Config, outlook: Outlook, wanted: Wanted, seen: Seen) -> It
         yield from listing.items(settings, outlook, wanted, showing.progress("approvals read"), seen)
 
 
-def _list_text(items: Iterator[Item], outlook: Outlook, seen: Seen, nothing: str) -> Iterator[str]:
+def _list_text(items: Iterator[Item], outlook: Outlook, seen: Seen, nothing: str, other_config: str) -> Iterator[str]:
     rows = (_row(item, outlook) for item in items)
     yield from showing.table(HEADINGS, rows, lambda: nothing.format(seen.approvals))
     if seen.unreadable:
         verb = "counts" if seen.unreadable == 1 else "count"
         yield (
             f"{number_of(seen.unreadable, 'file')} can't be read and {verb} for nothing; why, and what to do: "
-            f"`pullpass approvals show {shell_word(seen.first_unreadable)}`"
+            f"`pullpass approvals show {shell_word(seen.first_unreadable)}{_under(other_config)}`"
             f"{'' if seen.unreadable == 1 else ' for the first'}\n"
         )
     if outlook.problem:
-        yield f"{escape(outlook.problem.what)}; {escape(outlook.problem.hint)}\n"
+        problem = outlook.problem
+        hint = problem.under(other_config).hint if isinstance(problem, orders.UnreadableError) else problem.hint
+        yield f"{escape(problem.what)}; {escape(hint)}\n"
 
 
 def _row(item: Item, outlook: Outlook) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ def _show(arguments: argparse.Namespace) -> Output:
     outlook = listing.outlook(settings, SystemClock().now_s())
     with faults(settings.paths):
         item = detail.find(settings, outlook, arguments.key)
-        document = detail.document(settings, item, outlook)
+        document = detail.document(settings, item, outlook, arguments.other_config)
     return Output(ANSWERED, document, "".join(f"{escape(line)}\n" for line in _shown(document)))
 
 
@@ -273,10 +282,12 @@ def _prune(arguments: argparse.Namespace) -> Output:
         "intents": done.intents,
         "leftovers": done.leftovers,
     }
-    return Output(ANSWERED, document, "".join(f"{line}\n" for line in _pruned(done, wish, raised_s)))
+    return Output(
+        ANSWERED, document, "".join(f"{line}\n" for line in _pruned(done, wish, raised_s, arguments.other_config))
+    )
 
 
-def _pruned(done: Pruned, wish: Wish, raised_s: float | None) -> Iterator[str]:
+def _pruned(done: Pruned, wish: Wish, raised_s: float | None, other_config: str) -> Iterator[str]:
     verb = "would be removed" if wish.dry_run else "removed"
     if raised_s is not None:
         asked, counted = showing.duration(wish.older_than_s), showing.duration(raised_s)
@@ -292,7 +303,8 @@ def _pruned(done: Pruned, wish: Wish, raised_s: float | None) -> Iterator[str]:
     if done.busy:
         yield f"{done.busy} in use, and left for the next time"
     if done.left_unreadable:
-        yield f"{number_of(done.left_unreadable, 'file')} left that can't be read: `pullpass approvals list` names them"
+        left = number_of(done.left_unreadable, "file")
+        yield f"{left} left that can't be read, see `pullpass approvals list{_under(other_config)}`"
 
 
 SUBCOMMANDS = {

@@ -70,13 +70,14 @@ def find(config: Config, outlook: Outlook, beginning: str) -> Item:
     return listing.judged(keys[0], approval, outlook)
 
 
-def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
+def document(config: Config, item: Item, outlook: Outlook, other_config: str = "") -> dict[str, Any]:
     """All of it.
 
     Args:
         config: the operator's configuration.
         item: of `find`.
         outlook: of now.
+        other_config: the configuration's path where a command needs to be told it; "" where it is the default.
 
     Returns:
         `approval` (the stored document, or null), `file`, `problem` (why there is none), `remedy` (of a problem),
@@ -93,7 +94,7 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
         "approval": codec.document(approval) if approval else None,
         "file": path,
         "problem": item.problem or None,
-        "remedy": None if approval else _remedy(item.key, path),
+        "remedy": None if approval else _remedy(item.key, path, other_config),
         "standing": item.standing,
     }
     cache = _cache(config, approval) if approval else None
@@ -104,13 +105,12 @@ def document(config: Config, item: Item, outlook: Outlook) -> dict[str, Any]:
     return found | _moments(item, outlook, is_cached=bool(cache and cache["decrypts"]))
 
 
-def _remedy(key: str, path: str) -> str:
+def _remedy(key: str, path: str, other_config: str) -> str:
     """What to do about a file that can't be read."""
     options = "-r " if _is_directory(path) else ""  # which pruning leaves
     remove = f"`rm {options}{shell_word(path)}` removes it"
-    prune = (
-        "" if options else "; `pullpass approvals prune --unreadable` removes all such, with a line in the trail each"
-    )
+    command = f"pullpass approvals prune --unreadable{f' --config {shell_word(other_config)}' if other_config else ''}"
+    prune = "" if options else f"; `{command}` removes all such, with a line in the trail each"
     after = "the next request makes it anew" if digest.is_sha256(key) else "no request makes one of this name"
     return f"{remove}{prune}; {after}"
 
