@@ -39,11 +39,15 @@ def check_denial(what: Stored, since_s: float, now_s: float) -> None:
     raise denial(approval)
 
 
+def denied_code(approval: Approval) -> str:
+    """The code of the cloud's no; of one that another version of the program wrote down, perhaps a general one."""
+    return approval.denied_code if approval.denied_code in CODES else "cloud-denied"
+
+
 def denial(approval: Approval) -> PullpassError:
     """The cloud's no as it was written down."""
-    code = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
     when = moments.text(approval.denied_at_s or 0.0)
-    return PullpassError(code, f"the cloud refused it at {when}, which counts for approval.denied_for")
+    return PullpassError(denied_code(approval), f"the cloud refused it at {when}, which counts for approval.denied_for")
 
 
 def serve(found: Found, what: Stored) -> None:

@@ -82,8 +82,8 @@ def _respond(raw: bytes, deps: Deps, found: Found) -> int:
             raise
         denied = error.upstream == DENIED and found.asked_cloud
         found.aside("denied" if denied else "exchange-failed", error.code, error.what)
-        case, found.now_s = found.case, deps.clock.now_s()
-        run.read_orders(found, case.config, case.target, case.decision)  # a block may have come during the exchange
+        found.now_s = deps.clock.now_s()
+        run.read_orders(found)  # a block may have come during the exchange
     return found.handed.cache_s if found.handed else min(recheck_s, PUBLIC_RETRY_S)
 
 
@@ -125,7 +125,7 @@ def decide(raw: bytes, deps: Deps, found: Found) -> None:
     if found.subject is not None:
         identity.check_audience(found.subject, plan.section(found.target, config).audience)
     found.decision = policy.decide(found.subject, found.request.annotations, found.target, config)
-    run.read_orders(found, config, found.target, found.decision)
+    run.read_orders(found)
     if found.decision.identity != policy.ANONYMOUS:
         try:
             found.plan = plan.make(found.subject, found.target, found.decision, config)

@@ -139,18 +139,18 @@ class _Renewal:
             return
         usable = before.serves or before.outlives
         try:
-            self.exchange(deadline, TRY_S if usable else deadline.duration_s)
+            self.renew(deadline, TRY_S if usable else deadline.duration_s)
         except PullpassError as error:
             self.fall_back(before, error)
 
     def look_again(self) -> Stored:
         """Read clock, orders, approval and cache."""
         self.found.now_s = self.deps.clock.now_s()
-        read_orders(self.found, self.case.config, self.case.target, self.case.decision)
+        read_orders(self.found)
         self.found.stored = stored.look_up(self.case.config, self.case.plan, self.found.required, self.found.now_s)
         return self.found.stored
 
-    def exchange(self, deadline: Deadline, try_s: float) -> None:
+    def renew(self, deadline: Deadline, try_s: float) -> None:
         """Exchange until the result stands under every order that there is then; each takes `try_s` at most."""
         for _ in range(EXCHANGES):
             under = orders.revalidate_ids(self.found.orders)
@@ -167,7 +167,7 @@ class _Renewal:
             approvals.save(self.place, approval)
             self.keep(approval, credential)
             self.found.now_s = self.deps.clock.now_s()
-            read_orders(self.found, self.case.config, self.case.target, self.case.decision)
+            read_orders(self.found)
             standing = approvals.judge(approval, self.found.now_s, self.found.required, self.times)
             if standing != approvals.VOIDED:
                 handing.hand(self.found, approval, credential, "rotated" if rotated else "issued", "exchange")

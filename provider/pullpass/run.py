@@ -122,12 +122,17 @@ class Found:
         self.asides.append({"event": event, "code": code, "message": message, **more})
 
 
-def read_orders(found: Found, config: Config, target: Target, decision: Decision) -> None:
+def read_orders(found: Found) -> None:
     """Read the orders, and find those that are about this request.
+
+    Args:
+        found: of this run; it has come as far as the decision.
 
     Raises:
         PullpassError: `order-unreadable`; `blocked-by-order`.
     """
+    config, target, decision = found.config, found.target, found.decision
+    assert config is not None and target is not None and decision is not None  # noqa: S101, PT018 - `decide` found them
     found.orders = orders.in_force(orders.read(config.paths.state), found.now_s)
     found.required = orders.applying(found.orders, found.subject, target.image, decision.identity)
     found.orders_read = True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DECIDING: Final = (
     *("request", "identity", "registry", "config", "policy", "store", "lean"),
     *("approvals/__init__", "approvals/codec", "approvals/history", "approvals/intents", "cache"),
-    *("stored", "renewal", "run", "auditing", "pipeline"),
+    *("stored", "handing", "renewal", "run", "auditing", "pipeline"),
 )
 
 REPORT: pytest.StashKey[str] = pytest.StashKey()

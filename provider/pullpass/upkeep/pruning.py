@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pullpass import approvals, trail
 from pullpass.approvals import UnreadableError, intents
 from pullpass.cache import disk
-from pullpass.errors import CODES, outside
+from pullpass.errors import outside
+from pullpass.handing import denied_code
 from pullpass.store import files, moments
 from pullpass.upkeep import TOLD_EVERY, TRAIL_WAIT_S, faults
 
@@ -136,7 +137,7 @@ def expired(approval: Approval) -> dict[str, Any]:
         line["expires"] = moments.text(approval.expires_s)
         line["registryExpires"] = moments.text(approval.registry_expires_s)
     if approval.denied_at_s is not None:
-        line["code"] = approval.denied_code if approval.denied_code in CODES else "cloud-denied"
+        line["code"] = denied_code(approval)
         line["message"] = f"the cloud had refused it at {moments.text(approval.denied_at_s)}"
     return line
 
