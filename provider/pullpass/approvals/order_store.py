@@ -113,7 +113,7 @@ def create(desk: Desk, order: Order) -> tuple[Order, bool]:
             if there._replace(created_s=0.0, by="") != order._replace(created_s=0.0, by=""):
                 path = outside(orders.local_path(desk.state, order.id))
                 what = f"there is another order of the id {order.id}, {path}: a {order_form.told(there)}"
-                raise PullpassError("order-conflict", f"{what}, {outside(there.reason, 64)}")
+                raise PullpassError("order-conflict", f'{what}, reason "{outside(there.reason, 64)}"')
             return there, False
         for remote in orders.read_remote(desk.state) or ():
             if remote.id == order.id:

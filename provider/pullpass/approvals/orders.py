@@ -112,11 +112,11 @@ class UnreadableError(PullpassError):
         return self
 
     def _say(self) -> None:
-        ways = [self._remedy] if self._remedy else []
-        if self.command:
-            verb = "replace" if "sync" in self.command else "remove"
-            ways.append(f"{verb} this file by `{self.command}`")
-        self.hint = f"it may be a block, so nothing is answered: {', or '.join(ways)}"
+        verb = "replace" if self.command.startswith("pullpass orders sync") else "remove"
+        removal = f"{verb} this file by `{self.command}`" if self.command else ""
+        ways = filter(None, (self._remedy, removal))
+        doubt = "it may be a block" if self.command else "a block may be missing"
+        self.hint = f"{doubt}, so nothing is answered: {', or '.join(ways)}"
 
 
 class Orders(NamedTuple):
@@ -329,7 +329,7 @@ def _not_ours(path: str, status: os.stat_result, mode: int) -> tuple[str, str]:
     owner = f"chown {ours} {word} && " if status.st_uid != ours else ""
     # To be looked at first: who could write there may have taken a block away, or put an order in.
     remedy = f"see whether others have changed it, then `{owner}chmod {mode:04o} {word}`"
-    return f"{why}, and must belong to user {ours} with mode {mode:04o}: others may have changed it", remedy
+    return f"{why}, expected user {ours}, and nobody else who may write it", remedy
 
 
 # --- meaning

@@ -68,11 +68,16 @@ def who(arguments: argparse.Namespace) -> str:
     by: str | None = arguments.by
     if by is None:
         return admin.operator(os.environ.get("SUDO_USER"))
-    if not 0 < len(by) <= order_form.BY_MAX_CHARS or any("\ud800" <= char <= "\udfff" for char in by):
+    if not 0 < len(by) <= order_form.BY_MAX_CHARS or not _is_utf8(by):
         expected = f"1 to {order_form.BY_MAX_CHARS} characters in UTF-8"
         hint = f"see `{arguments.words} --help`"
         raise PullpassError("usage", f'--by is "{outside(by, 64)}", expected {expected}', hint)
     return by
+
+
+def _is_utf8(word: str) -> bool:
+    """Whether a word of the command line was UTF-8: Python has let half a surrogate pair stand for what was not."""
+    return not any("\ud800" <= char <= "\udfff" for char in word)
 
 
 @contextlib.contextmanager
@@ -129,11 +134,16 @@ def _order(action: str, arguments: argparse.Namespace) -> Order:
         raise PullpassError("usage", "--all stands beside another selector", hint)
     if "" in globs:
         raise PullpassError("usage", "a selector is empty, which would select everything", hint)
+    if not _is_utf8(arguments.reason):
+        raise PullpassError("usage", "--reason is not UTF-8, and could not be read again from the order's file", hint)
     _check_identity(arguments.identity, hint)
     now_s = SystemClock().now_s()
     expires_s = _moment(arguments.expires, "--expires", hint)
     if expires_s is not None and expires_s <= now_s:
         raise PullpassError("usage", f"--expires {outside(arguments.expires)} is over already", hint)
+    not_before_s = _moment(arguments.not_before, "--not-before", hint)
+    if expires_s is not None and not_before_s is not None and expires_s <= not_before_s:
+        raise PullpassError("usage", "--expires is not after --not-before, so it would never be in force", hint)
     return Order(
         order_store.new_id(action, now_s) if arguments.id is None else arguments.id,
         action,
@@ -141,7 +151,7 @@ def _order(action: str, arguments: argparse.Namespace) -> Order:
         arguments.service_account or "",
         arguments.identity or "",
         now_s,
-        _moment(arguments.not_before, "--not-before", hint),
+        not_before_s,
         expires_s,
         arguments.reason,
         who(arguments),
