@@ -19,20 +19,18 @@ from pullpass import approvals, trail
 from pullpass.approvals import order_form, orders
 from pullpass.approvals.order_changes import Desk
 from pullpass.store import moments
+from pullpass.upkeep import TRAIL_WAIT_S, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from pullpass.approvals import Approval
     from pullpass.approvals.orders import Order
     from pullpass.clock import Clock
     from pullpass.config import Config
+    from pullpass.upkeep import Tell
 
     Stored = Iterable[tuple[str, Approval | approvals.UnreadableError]]
-    Tell = Callable[[int], None] | None
-
-TRAIL_WAIT_S = 10.0  # a person waits longer than a pull
-TOLD_EVERY = 1000  # how often who watches is told how many approvals were read
 
 # What no order can do, whatever it says. The last word on each is the kubelet's or the registry's.
 OPEN = (
@@ -124,9 +122,7 @@ class Hits:
 
     def __iter__(self) -> Iterator[tuple[Approval, tuple[str, ...]]]:
         """Each approval that is hit, and which of its images; counting as it goes."""
-        for number, (_, found) in enumerate(self._stored, 1):
-            if self._tell and not number % TOLD_EVERY:
-                self._tell(number)
+        for _, found in counted(self._stored, self._tell):
             if isinstance(found, approvals.UnreadableError):
                 self.unreadable += 1
                 continue

@@ -204,7 +204,7 @@ class _Renewal:
             disk.directory(self.runtime)
             disk.put(self.runtime, approval.key, approval.last_validated_s, credential)
         except disk.DamagedError as error:
-            self.warn("cache-unusable", f"{self.runtime}/{disk.NAME}/{approval.key} {error.what}")
+            self.warn("cache-unusable", f"{disk.path(self.runtime, approval.key)} {error.what}")
         except PullpassError as error:
             self.warn("cache-unusable", error.what)
         except OSError as error:

@@ -106,13 +106,13 @@ def cached(config: Config, approval: Approval, *, make: bool = True) -> tuple[Cr
         disk.directory(runtime, make=make)
         credential = disk.get(runtime, approval.key, approval.last_validated_s)
     except disk.DamagedError as error:
-        return None, (Damage("cache-damaged", f"{runtime}/{disk.NAME}/{approval.key} {error.what}"),)
+        return None, (Damage("cache-damaged", f"{disk.path(runtime, approval.key)} {error.what}"),)
     except PullpassError as error:
         return None, (Damage("cache-unusable", error.what),)
     except OSError as error:
         return None, (Damage("cache-unusable", f"{runtime}: {error.strerror}"),)
     if credential is not None and history.credential_hash(credential) != approval.credential_hash:
-        what = f"{runtime}/{disk.NAME}/{approval.key} is not the credential that its approval is about"
+        what = f"{disk.path(runtime, approval.key)} is not the credential that its approval is about"
         return None, (Damage("cache-damaged", what),)
     return credential, ()
 

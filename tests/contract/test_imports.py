@@ -29,8 +29,8 @@ MODULES = {
     "auditing", "clock", "errors", "exec_client", "handing", "identity", "lean", "patterns", "pipeline", "policy",
     "request", "run", "secret", "stored",
 }  # fmt: skip
-# Of these rooms only what decides: neither what renews, nor the exchangers, nor what reads and checks TOML, nor what people's commands
-# do with orders, approvals, cache and trail, nor what the trail needs on a new day or after a crash.
+# Of these rooms only what decides: neither what renews, nor the exchangers, nor what reads and checks TOML, nor what
+# people's commands do with orders, approvals, cache and trail, nor what the trail needs on a new day or after a crash.
 ROOMS = {
     "approvals": {"codec", "history", "order_form", "orders"},
     "cache": {"disk"},

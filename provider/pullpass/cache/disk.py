@@ -107,6 +107,11 @@ def get(runtime: str, key: str, validated_s: float) -> Credential | None:
     raise failure or DamagedError("was made under a key that is gone")
 
 
+def path(runtime: str, key: str) -> str:
+    """The file of an entry."""
+    return f"{runtime}/{NAME}/{key}"
+
+
 def put(runtime: str, key: str, validated_s: float, credential: Credential) -> None:
     """Keep a credential, in the place of the one before.
 
@@ -129,7 +134,7 @@ def put(runtime: str, key: str, validated_s: float, credential: Credential) -> N
     # Again when the key was changed meanwhile: whoever changes it looks through the entries afterwards, and may have
     # passed this one before it was there.
     while (secret_key := _make_key(runtime)) != used:
-        files.write_atomic(f"{runtime}/{NAME}/{key}", _closed(credential, secret_key, key, validated_s))
+        files.write_atomic(path(runtime, key), _closed(credential, secret_key, key, validated_s))
         used = secret_key
 
 
@@ -140,7 +145,7 @@ def drop(runtime: str, key: str) -> None:
         OSError: it is still there.
     """
     try:
-        os.unlink(f"{runtime}/{NAME}/{key}")
+        os.unlink(path(runtime, key))
     except (FileNotFoundError, NotADirectoryError):
         pass
 
@@ -155,10 +160,10 @@ def names(runtime: str) -> Iterator[str]:
         PullpassError: `state-path` when somebody else could change the directory.
         OSError: it can't be listed.
     """
-    path = directory(runtime, make=False)
-    if not os.path.lexists(path):
+    place = directory(runtime, make=False)
+    if not os.path.lexists(place):
         return
-    with os.scandir(path) as entries:
+    with os.scandir(place) as entries:
         for entry in entries:
             if not entry.name.startswith("."):
                 yield entry.name
@@ -171,7 +176,7 @@ def read(runtime: str, key: str) -> bytes | None:
         DamagedError: it is none of this version.
     """
     try:
-        raw, status = files.read_regular(f"{runtime}/{NAME}/{key}", LIMIT_BYTES)
+        raw, status = files.read_regular(path(runtime, key), LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -15,20 +15,35 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pullpass.errors import PullpassError, outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pullpass.config import Paths
 
     Tell = Callable[[int], None] | None
 
+Thing = TypeVar("Thing")
+
 TOLD_EVERY = 1000  # how often who watches is told how far it is, in files
 TRAIL_WAIT_S = 10.0  # a person waits longer than a pull
 NO_TOKEN = "(no token)"  # noqa: S105 - what stands in the place of a service account
+
+
+def counted(things: Iterable[Thing], tell: Tell) -> Iterator[Thing]:
+    """The same things, while who watches is told how far it is.
+
+    Args:
+        things: files, or what was read from them.
+        tell: is told how many there were, now and then; None when nobody watches.
+    """
+    for count, thing in enumerate(things, 1):
+        if tell and count % TOLD_EVERY == 0:
+            tell(count)
+        yield thing
 
 
 @contextlib.contextmanager

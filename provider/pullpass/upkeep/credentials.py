@@ -14,7 +14,7 @@ from pullpass.approvals import UnreadableError, intents
 from pullpass.cache import disk, rotation
 from pullpass.errors import PullpassError, number_of, outside
 from pullpass.store import digest, moments
-from pullpass.upkeep import TOLD_EVERY, TRAIL_WAIT_S, faults, pruning
+from pullpass.upkeep import TRAIL_WAIT_S, counted, faults, pruning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +71,7 @@ def entries(config: Config, tell: Tell = None) -> Iterator[Entry]:
         PullpassError: `state-path`, `runtime-unwritable`, `state-unwritable`.
     """
     with faults(config.paths):
-        for count, key in enumerate(sorted(disk.names(config.paths.runtime)), 1):
-            if tell and count % TOLD_EVERY == 0:
-                tell(count)
+        for key in counted(sorted(disk.names(config.paths.runtime)), tell):
             entry = _entry(config, key)
             if entry is not None:
                 yield entry
@@ -81,7 +79,7 @@ def entries(config: Config, tell: Tell = None) -> Iterator[Entry]:
 
 def _entry(config: Config, key: str) -> Entry | None:
     try:
-        size_bytes = os.lstat(os.path.join(config.paths.runtime, disk.NAME, key)).st_size
+        size_bytes = os.lstat(disk.path(config.paths.runtime, key)).st_size
     except FileNotFoundError:  # removed since its name was read
         return None
     approval, problem = _approval(config, key)
@@ -146,9 +144,7 @@ def prune(config: Config, clock: Clock, *, dry_run: bool, tell: Tell = None) -> 
     """
     done = {"removed": 0, "kept": 0, "busy": 0, "foreign": 0}
     with faults(config.paths):
-        for count, key in enumerate(disk.names(config.paths.runtime), 1):
-            if tell and count % TOLD_EVERY == 0:
-                tell(count)
+        for key in counted(disk.names(config.paths.runtime), tell):
             if _is_foreign(config, key):
                 done["foreign"] += 1
             elif _is_usable(config, key, clock.now_s()):
@@ -179,7 +175,7 @@ def _is_foreign(config: Config, key: str) -> bool:
     try:
         disk.read(config.paths.runtime, key)
     except disk.DamagedError as error:
-        return error.foreign or os.path.isdir(os.path.join(config.paths.runtime, disk.NAME, key))
+        return error.foreign or os.path.isdir(disk.path(config.paths.runtime, key))
     return False
 
 
@@ -222,9 +218,7 @@ def rotate(config: Config, clock: Clock, tell: Tell = None) -> Rotated:
 def _recode_all(config: Config, clock: Clock, tell: Tell) -> Rotated:
     counts = dict.fromkeys((*Rotated._fields, "busy"), 0)
     # All names first: on a tmpfs a file that takes another's place may stand behind it in the listing, without end.
-    for count, key in enumerate([*disk.names(config.paths.runtime)], 1):
-        if tell and count % TOLD_EVERY == 0:
-            tell(count)
+    for key in counted([*disk.names(config.paths.runtime)], tell):
         counts[_recode(config, clock, key)] += 1
     busy = counts.pop("busy")
     if busy:
@@ -260,7 +254,7 @@ def _recode(config: Config, clock: Clock, key: str) -> str:
 
 def _warn(config: Config, clock: Clock, approval: Approval, error: disk.DamagedError) -> None:
     """Say what a request would have said, had it found the entry."""
-    path = os.path.join(config.paths.runtime, disk.NAME, approval.key)
+    path = disk.path(config.paths.runtime, approval.key)
     line = {"event": "warning", "code": "cache-damaged", "message": f"{outside(path)} {error.what}"}
     bodies = [{**line, **pruning.who(approval)}]
     trail.append(config.paths.state, bodies, clock, wait_s=TRAIL_WAIT_S, sync=False, keep_s=config.audit.keep_s)

@@ -137,7 +137,7 @@ def _next(item: Item, outlook: Outlook, cache: dict[str, Any] | None) -> str:
 
 
 def _cache(config: Config, approval: Approval) -> dict[str, Any]:
-    path = os.path.join(config.paths.runtime, disk.NAME, approval.key)
+    path = disk.path(config.paths.runtime, approval.key)
     credential, damages = stored.cached(config, approval, make=False)
     return {
         "file": path,

@@ -8,7 +8,7 @@ from pullpass import approvals, patterns
 from pullpass.approvals import UnreadableError, codec, orders
 from pullpass.errors import PullpassError
 from pullpass.store import moments
-from pullpass.upkeep import NO_TOKEN, TOLD_EVERY
+from pullpass.upkeep import NO_TOKEN, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,9 +127,7 @@ def items(
         OSError: the directory can't be listed.
     """
     seen = seen or Seen()
-    for count, (key, found) in enumerate(approvals.scan(config.paths.state), 1):
-        if tell and count % TOLD_EVERY == 0:
-            tell(count)
+    for key, found in counted(approvals.scan(config.paths.state), tell):
         if isinstance(found, UnreadableError):
             seen.unreadable += 1
             seen.first_unreadable = seen.first_unreadable or key

@@ -23,7 +23,7 @@ from pullpass.cache import disk
 from pullpass.errors import outside
 from pullpass.handing import denied_code
 from pullpass.store import files, moments
-from pullpass.upkeep import TOLD_EVERY, TRAIL_WAIT_S, faults
+from pullpass.upkeep import TRAIL_WAIT_S, counted, faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,9 +153,7 @@ class _Pruning:
 
     def run(self, tell: Tell) -> Pruned:
         try:
-            for count, (key, found) in enumerate(approvals.scan(self.state), 1):
-                if tell and count % TOLD_EVERY == 0:
-                    tell(count)
+            for key, found in counted(approvals.scan(self.state), tell):
                 if self.goes(key, found):
                     self.take(key)
                     self.done.removed += self.wish.dry_run
