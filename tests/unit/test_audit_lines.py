@@ -34,12 +34,6 @@ WHO = {
 }
 
 
-@pytest.fixture(name="run")
-def _run(tmp_path: Path) -> Run:
-    """A node on which nothing has happened yet."""
-    return Run(tmp_path)
-
-
 def last(run: Run) -> dict[str, Any]:
     """The last line, without what chains and dates it."""
     line = run.lines()[-1]

@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from pullpass.config import Config
 
 
-@pytest.fixture(name="run")
-def _run(tmp_path: Path) -> Run:
-    """A node on which nothing has happened yet."""
-    return Run(tmp_path)
-
-
-@pytest.fixture(name="lived")
-def _lived(run: Run) -> Run:
-    """A node with an approval and its credential; the trail so far was looked at."""
-    run.answer(run.request())
-    run.lines()
-    return run
-
-
 # --- approvals
 
 

@@ -22,20 +22,6 @@ DENIED, TOKEN, INVALID, AWAY = "aws-sts-denied", "aws-token-expired", "cloud-ans
 FAILED = [TOKEN, INVALID, AWAY]
 
 
-@pytest.fixture(name="run")
-def _run(tmp_path: Path) -> Run:
-    """A node on which nothing has happened yet."""
-    return Run(tmp_path)
-
-
-@pytest.fixture(name="lived")
-def _lived(run: Run) -> Run:
-    """A node with an approval and its credential; the trail so far was looked at."""
-    run.answer(run.request())
-    run.lines()
-    return run
-
-
 def fail(run: Run, code: str) -> None:
     """Let the cloud fail from now on."""
     run.cloud.failure = PullpassError(code, "made up")

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 PUBLIC = "public.ecr.aws/docker/library/busybox"
 
 
-@pytest.fixture(name="run")
-def _run(tmp_path: Path) -> Run:
-    """A node on which nothing has happened yet."""
-    return Run(tmp_path)
-
-
 def test_a_lowered_max_age_counts_at_the_next_request(run: Run) -> None:
     """What stands on disk was promised under the old one, and is too old under the new one."""
     run.password(run.request())

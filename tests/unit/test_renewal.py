@@ -22,12 +22,6 @@ DAY_S = 24 * HOUR_S
 GOOGLE_IMAGES = [f"europe-docker.pkg.dev/proj/team-a/app-{number}" for number in range(5)]
 
 
-@pytest.fixture(name="run")
-def _run(tmp_path: Path) -> Run:
-    """A node on which nothing has happened yet."""
-    return Run(tmp_path)
-
-
 @pytest.fixture(name="google")
 def _google(tmp_path: Path) -> Run:
     """A node whose grant is for Google's registries."""

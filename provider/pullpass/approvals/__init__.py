@@ -4,7 +4,9 @@
 * `pullpass.approvals.codec`: its file, `state/approvals/<key>.json`.
 * `pullpass.approvals.history`: what an exchange, a denial or another repository makes of one.
 * `pullpass.approvals.intents`: one exchange at a time for a key.
-* `pullpass.approvals.orders`: what the operator forces.
+* `pullpass.approvals.orders`: the orders that a request is held to, read and matched.
+* `pullpass.approvals.order_form`, `order_store`, `order_changes`, `order_sync`: their form, and how they are changed.
+* `pullpass.approvals.memory`: approvals in a resident process, for other programs.
 
 Rules:
 
