@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from pullpass import __version__, exec_client
-from pullpass.errors import LOCAL_STATE, PullpassError, outside
+from pullpass.errors import CODES, LOCAL_STATE, PullpassError, outside
 from pullpass.pipeline import as_failure
 
 if TYPE_CHECKING:
@@ -67,6 +67,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
         raise PullpassError("usage", outside(message), f"see `{self.prog} --help`")
+
+    def parse_known_args(self, *args: Any, **named: Any) -> Any:
+        """Parse; what the type of an option refuses points to the help of the command that has the option."""
+        try:
+            return super().parse_known_args(*args, **named)
+        except PullpassError as error:
+            raise _pointed(error, self.prog) from None
+
+
+def _pointed(error: PullpassError, words: str) -> PullpassError:
+    """The error; a `usage` that has no hint of its own points to the help of the command `words`."""
+    if error.code == "usage" and error.hint == CODES["usage"][2]:
+        return PullpassError("usage", error.what, f"see `{words} --help`")
+    return error
 
 
 def build_parser(command: str) -> argparse.ArgumentParser:
@@ -193,7 +207,10 @@ def main(argv: list[str]) -> int:
         arguments = _parse(argv)
         arguments.other_config = arguments.config or os.environ.get(CONFIG_VARIABLE) or ""  # for commands in hints
         arguments.config = arguments.other_config or DEFAULT_CONFIG
-        status = _run(arguments)
+        try:
+            status = _run(arguments)
+        except PullpassError as error:
+            raise _pointed(error, arguments.words) from None
     except BrokenPipeError:
         return LOCAL_STATE  # what reads us has gone (`pullpass explain | head -1`), and needs no line
     except KeyboardInterrupt:

@@ -117,3 +117,33 @@ def test_a_trail_that_can_not_be_read(trail: Trail) -> None:
     os.symlink("head", trail.head)
     status, _, complaint = run(trail, "verify")
     assert (status, complaint.split(": ")[1]) == (6, "trail-unreadable")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--image", "["), '--image: "[": it has other characters'),
+        (("--service-account", "team-a"), '--service-account: "team-a": it is not NAMESPACE/NAME'),
+        (("--since", "1h", "--until", "2h"), "--since: 1h is not before --until, 2h"),
+    ],
+)
+@pytest.mark.parametrize("word", ["show", "export"])
+def test_a_filter_that_nothing_passes(
+    trail: Trail, tmp_path: Path, word: str, words: tuple[str, ...], told: str
+) -> None:
+    """It would look like a trail without such lines."""
+    output = tmp_path / "out"
+    more = ("--format", "jsonl", "--output", str(output)) if word == "export" else ()
+    status, printed, complaint = run(trail, word, *more, *words)
+    assert (status, printed, output.exists()) == (2, "", False)
+    assert complaint.startswith(f"pullpass: usage: {told}")
+    assert complaint.endswith(f"see `pullpass audit {word} --help`\n")
+
+
+def test_a_directory_that_is_no_trail(tmp_path: Path) -> None:
+    """It would look like a node on which nothing was done."""
+    other = Trail(tmp_path / "other")
+    other.directory.mkdir(parents=True, exist_ok=True)
+    status, printed, complaint = run(other, "show")
+    assert (status, printed) == (2, "")
+    assert complaint.startswith(f"pullpass: usage: --trail: {other.directory} is no audit trail")

@@ -179,3 +179,10 @@ def test_a_long_duplicate_key_is_cut() -> None:
         strict.parse(json.dumps({"k" * 1000: 1}).encode().replace(b"}", b', "' + b"k" * 1000 + b'": 2}'))
     assert caught.value.problem == "duplicate-key"
     assert len(caught.value.what) < 120
+
+
+def test_a_message_of_the_scanner_is_a_whole_sentence() -> None:
+    """Python's ends in " at", for the place to follow, which is named before."""
+    with pytest.raises(strict.DocumentError) as caught:
+        strict.parse(b'{"a\nb": 1}')
+    assert caught.value.what == "is not JSON at character 3: Invalid control character"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pullpass import config, report, trail
+from pullpass import config, patterns, report, trail
+from pullpass.approvals import order_form
 from pullpass.clock import SystemClock
 from pullpass.commands import Output, Subcommand
 from pullpass.errors import ANSWERED, FINDINGS, PullpassError, number_of, outside
@@ -13,7 +14,7 @@ from pullpass.trail import export, reading, selection, verify
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DESCRIPTION = """The audit trail: who was given what, as whom, when, until when, and why.
 
@@ -60,6 +61,27 @@ def _directory(arguments: argparse.Namespace) -> str:
     return os.path.abspath(directory)
 
 
+def _check_is_trail(directory: str) -> None:
+    """Refuse a directory without a file of a trail: no lines of it would look like a node on which nothing was done."""
+    try:
+        names = os.listdir(directory)
+    except OSError as error:
+        raise reading.unreadable(directory, error) from None
+    if not any(name == "head" or name.endswith(".jsonl") for name in names):
+        what = f"--trail: {outside(directory)} is no audit trail, it has neither head nor a .jsonl file"
+        raise PullpassError("usage", what)
+
+
+def _check_glob(option: str, glob: str | None, check: Callable[[str], None]) -> None:
+    """Refuse a glob that nothing can match: no lines of it would look like an answer."""
+    if glob is None:
+        return
+    try:
+        check(glob)
+    except ValueError as error:
+        raise PullpassError("usage", f'{option}: "{outside(glob, 100)}": {error}') from None
+
+
 def _select(arguments: argparse.Namespace) -> tuple[selection.Selection, Iterator[selection.Found]]:
     """What the filters select: the selection, and its lines."""
     clock = SystemClock()
@@ -75,7 +97,15 @@ def _select(arguments: argparse.Namespace) -> tuple[selection.Selection, Iterato
         arguments.event,
         arguments.outcome,
     )
-    picture = reading.take(_directory(arguments), clock)
+    if wanted.since_s is not None and wanted.until_s is not None and wanted.since_s >= wanted.until_s:
+        what = f"--since: {outside(arguments.since)} is not before --until, {outside(arguments.until)}"
+        raise PullpassError("usage", what)
+    _check_glob("--service-account", wanted.service_account, patterns.check_service_account_glob)
+    _check_glob("--image", wanted.image, order_form.check_image)
+    directory = _directory(arguments)
+    if arguments.trail is not None:
+        _check_is_trail(directory)
+    picture = reading.take(directory, clock)
     found = selection.Selection(picture, wanted, report.Progress(clock))
     return found, found.all() if arguments.limit is None else found.newest(arguments.limit)
 

@@ -58,7 +58,8 @@ def parse(raw: bytes) -> object:
         document, end = _READER.read(text, start)
     except ValueError as error:
         place, why = getattr(error, "pos", start), getattr(error, "msg", "a number of too many digits")
-        raise DocumentError("syntax", f"is not JSON at character {place}: {why}") from None
+        # Some messages of the scanner end in " at", for a place to follow; it is named before.
+        raise DocumentError("syntax", f"is not JSON at character {place}: {why.removesuffix(' at')}") from None
     except RecursionError:
         _refuse_depth()
     rest = text[end:].lstrip(_BLANKS)
