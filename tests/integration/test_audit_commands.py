@@ -147,3 +147,24 @@ def test_a_directory_that_is_no_trail(tmp_path: Path) -> None:
     status, printed, complaint = run(other, "show")
     assert (status, printed) == (2, "")
     assert complaint.startswith(f"pullpass: usage: --trail: {other.directory} is no audit trail")
+
+
+def test_export_to_standard_output(trail: Trail) -> None:
+    """The lines there, what is said about them on standard error; no file is named "-"."""
+    status, printed, said = run(trail, "export", "--format", "jsonl", "--output", "-")
+    assert (status, said) == (0, "wrote 6 lines to standard output\n")
+    assert [json.loads(line) for line in printed.splitlines()] == trail.lines()
+    status, printed, _ = run(trail, "export", "--format", "csv", "--output", "-")
+    assert (status, len(printed.splitlines())) == (0, 7)
+    for more in (("--format", "parquet"), ("--format", "csv", "--json")):
+        status, printed, said = run(trail, "export", "--output", "-", *more)
+        assert (status, printed) == (2, "")
+        assert said.startswith("pullpass: usage: --output: - is standard output")
+
+
+def test_export_into_a_directory_that_is_absent(trail: Trail, tmp_path: Path) -> None:
+    """It is said which file can't be written, and why."""
+    output = tmp_path / "absent" / "out"
+    status, _, said = run(trail, "export", "--format", "csv", "--output", str(output))
+    assert status == 6
+    assert said.startswith(f"pullpass: export-failed: {output} can't be written: No such file or directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from pullpass import config, patterns, report, trail
@@ -21,6 +22,7 @@ DESCRIPTION = """The audit trail: who was given what, as whom, when, until when,
 docs/audit.md has the format, and what the chain of hashes proves and what not."""
 EXAMPLE = """  pullpass audit show --since 24h --service-account 'team-a/*' --outcome refused
   pullpass audit verify"""
+STDOUT = "-"  # as --output
 COUNT_DIGITS = 18  # of a number on the command line
 
 
@@ -139,13 +141,22 @@ def run_verify(arguments: argparse.Namespace) -> Output:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_filters(parser)
     parser.add_argument("--format", required=True, choices=export.FORMATS, help="jsonl has the stored bytes")
-    parser.add_argument("--output", metavar="F", required=True, help="the file to write; mode 0600")
+    parser.add_argument("--output", metavar="F", required=True, help="the file to write, mode 0600; - for stdout")
 
 
 def run_export(arguments: argparse.Namespace) -> Output:
-    """Write lines to a file."""
+    """Write lines to a file, or to standard output."""
+    is_stdout = arguments.output == STDOUT
+    if is_stdout and arguments.format == "parquet":
+        raise PullpassError("usage", "--output: - is standard output, and Parquet needs a file")
+    if is_stdout and arguments.json:
+        raise PullpassError("usage", "--output: - is standard output, which --json needs for itself")
     export.FORMATS[arguments.format].check()
     found, lines = _select(arguments)
+    if is_stdout:
+        count = export.to_stdout(lines, arguments.format)
+        sys.stderr.write(_written(count, "standard output", found))
+        return Output(ANSWERED, None, "")
     count = export.export(lines, arguments.format, arguments.output)
     document = {
         "output": os.path.abspath(arguments.output),
@@ -153,10 +164,12 @@ def run_export(arguments: argparse.Namespace) -> Output:
         "lines": count,
         "unreadable": found.unreadable,
     }
-    text = f"wrote {number_of(count, 'line')} to {document['output']}\n"
-    if found.unreadable:
-        text += f"left out {report.unreadable_text(found)}\n"
-    return Output(ANSWERED, document, text)
+    return Output(ANSWERED, document, _written(count, document["output"], found))
+
+
+def _written(count: int, where: str, found: selection.Selection) -> str:
+    text = f"wrote {number_of(count, 'line')} to {where}\n"
+    return text + (f"left out {report.unreadable_text(found)}\n" if found.unreadable else "")
 
 
 SUBCOMMANDS = {

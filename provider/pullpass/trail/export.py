@@ -227,3 +227,27 @@ def export(found: Iterable[Found], name: str, path: str) -> int:
     except OSError as error:
         raise PullpassError("export-failed", f"{outside(path)} can't be written: {error.strerror or error}") from None
     return count
+
+
+def to_stdout(found: Iterable[Found], name: str) -> int:
+    """Write lines to standard output, as they come.
+
+    Args:
+        found: the lines.
+        name: a key of `FORMATS`, but for `parquet`.
+
+    Returns:
+        How many lines were written.
+
+    Raises:
+        PullpassError: `export-failed` when they can't be written; what reading raises.
+        BrokenPipeError: the reader has gone.
+    """
+    try:
+        # A duplicate: what could not be written must not be tried again when Python exits.
+        with open(os.dup(1), "wb") as file:
+            return FORMATS[name].write(file, found)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PullpassError("export-failed", f"standard output can't be written: {error.strerror or error}") from None
