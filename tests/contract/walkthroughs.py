@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pullpass.config import Config
 
 AWS_PAGE, GOOGLE_PAGE, NODE_PAGE, OPEN_PAGE = "setup-aws.md", "setup-google.md", "setup-node.md", "unconfirmed.md"
-PAGES = (AWS_PAGE, GOOGLE_PAGE, NODE_PAGE, OPEN_PAGE)
+PAGES = (AWS_PAGE, GOOGLE_PAGE, NODE_PAGE, OPEN_PAGE, "approvals.md", "audit.md")  # test_orders_page.py reads orders.md
 CLOUD_PAGES = (AWS_PAGE, GOOGLE_PAGE)
 READ = {"bash", "toml", "yaml", "json", "ini", "mime", "dockerfile"}
 

@@ -37,7 +37,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="T", help="not before: 2026-05-01T00:00:00Z, or 12h for that long ago")
     parser.add_argument("--until", metavar="T", help="before, written likewise")
     parser.add_argument("--service-account", metavar="NS/NAME", help="a glob, as in a grant")
-    parser.add_argument("--image", metavar="GLOB", help="HOST/REPOSITORY, a glob as in a grant")
+    parser.add_argument("--image", metavar="GLOB", help="HOST/REPOSITORY, a glob as in an order")
     parser.add_argument("--event", metavar="E", choices=selection.EVENTS, help=f"one of {', '.join(selection.EVENTS)}")
     outcomes = sorted(set(selection.OUTCOMES.values()))
     parser.add_argument("--outcome", metavar="O", choices=outcomes, help=f"one of {', '.join(outcomes)}")
@@ -151,7 +151,6 @@ def run_export(arguments: argparse.Namespace) -> Output:
         raise PullpassError("usage", "--output: - is standard output, and Parquet needs a file")
     if is_stdout and arguments.json:
         raise PullpassError("usage", "--output: - is standard output, which --json needs for itself")
-    export.FORMATS[arguments.format].check()
     found, lines = _select(arguments)
     if is_stdout:
         count = export.to_stdout(lines, arguments.format)
