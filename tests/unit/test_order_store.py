@@ -244,20 +244,6 @@ def test_every_order_is_listed_with_its_state(tmp_path: Path) -> None:
     assert [listed.shown for listed in found] == ["a", "b", "c", "d", "e", "f", "g", "g"]
 
 
-@pytest.mark.parametrize("orders_too", [True, False])
-def test_under_a_directory_that_others_may_change_no_orders_are_listed(orders_too: bool, tmp_path: Path) -> None:
-    """No request believes them either."""
-    state = tmp_path / "state"
-    state.mkdir()
-    if orders_too:
-        plant(state, "a.json", make_document("a"))
-    state.chmod(0o777)
-    error = fails("state-path", lambda: order_store.listing(str(state), NOW_S))
-    assert f"{state} may be written by others (mode 0777)" in error.what
-    state.chmod(0o700)
-    assert len(order_store.listing(str(state), NOW_S)) == orders_too
-
-
 def test_a_broken_remote_set_is_listed(tmp_path: Path) -> None:
     """As one file."""
     plant(tmp_path, "a.json", make_document("a"))

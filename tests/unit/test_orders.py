@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordering import IMAGE, ROLE, make_document, make_list, make_order, plant
-from pullpass.approvals import orders
+from pullpass.approvals import order_store, orders
 from pullpass.errors import PullpassError
 from pullpass.identity import Subject
 from support import NOW_S
@@ -230,6 +230,20 @@ def test_an_order_may_vanish_while_it_is_read(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert sorted(left, reverse=True) == left
     assert orders.read(str(tmp_path)) == ()
+
+
+@pytest.mark.parametrize("orders_too", [True, False])
+def test_under_a_directory_that_others_may_change_no_orders_are_listed(orders_too: bool, tmp_path: Path) -> None:
+    """No request believes them either."""
+    state = tmp_path / "state"
+    state.mkdir()
+    if orders_too:
+        plant(state, "a.json", make_document("a"))
+    state.chmod(0o777)
+    with pytest.raises(PullpassError, match=r"state-path: .*/state may be written by others \(mode 0777\)"):
+        order_store.listing(str(state), NOW_S)
+    state.chmod(0o700)
+    assert len(order_store.listing(str(state), NOW_S)) == orders_too
 
 
 # --- in force

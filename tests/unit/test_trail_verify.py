@@ -232,28 +232,6 @@ def test_a_pruned_line_that_names_what_is_there_as_something_else(trail: Trail) 
     assert trail.codes() == ["pruned-differs"]
 
 
-def test_a_head_that_is_wrong_is_not_told_as_verified(trail: Trail) -> None:
-    """What it claims, and what is there: whoever notes heads must not note that one."""
-    claim = f"12:{digest(trail.raw()[-1])}"
-    sound = verify.document(trail.verify())
-    assert (sound["headConfirmed"], sound["last"]) == (True, sound["head"])
-    cut = trail.last.read_bytes()
-    trail.edit(trail.last, lambda kept: kept.pop())
-    last = digest(trail.raw()[-1])
-    assert verify.text(trail.verify()).endswith(
-        f"head: not confirmed: it claims {claim}, and the trail ends with 11:{last}\n"
-    )
-    document = verify.document(trail.verify())
-    assert (document["headConfirmed"], document["last"]) == (False, {"seq": 11, "hash": last})
-    assert document["head"] == sound["head"]
-    trail.last.write_bytes(cut.replace(b"no-grant", b"no-grand"))
-    assert trail.verify().confirmed is False
-    for path in trail.files:
-        path.unlink()
-    assert verify.text(trail.verify()).endswith(f"head: not confirmed: it claims {claim}, and the trail has no line\n")
-    assert verify.document(trail.verify())["last"] is None
-
-
 def test_a_missing_file(trail: Trail) -> None:
     """In the middle and at the end."""
     trail.files[1].unlink()

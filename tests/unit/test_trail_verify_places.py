@@ -1,4 +1,4 @@
-"""Verifying the audit trail: what does not belong there, and whose it is."""
+"""Verifying the audit trail: what does not belong there, whose it is, and which head is told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pullpass.errors import PullpassError
 from pullpass.trail import verify
-from trails import Trail, nothing
+from trails import Trail, digest, nothing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +105,25 @@ def test_what_can_not_be_read(trail: Trail) -> None:
         trail.verify()
     with pytest.raises(PullpassError, match=r"trail-unreadable"):
         verify.verify(str(trail.last), trail.clock, [], nothing)
+
+
+def test_a_head_that_is_wrong_is_not_told_as_verified(trail: Trail) -> None:
+    """What it claims, and what is there: whoever notes heads must not note that one."""
+    claim = f"12:{digest(trail.raw()[-1])}"
+    sound = verify.document(trail.verify())
+    assert (sound["headConfirmed"], sound["last"]) == (True, sound["head"])
+    cut = trail.last.read_bytes()
+    trail.edit(trail.last, lambda kept: kept.pop())
+    last = digest(trail.raw()[-1])
+    assert verify.text(trail.verify()).endswith(
+        f"head: not confirmed: it claims {claim}, and the trail ends with 11:{last}\n"
+    )
+    document = verify.document(trail.verify())
+    assert (document["headConfirmed"], document["last"]) == (False, {"seq": 11, "hash": last})
+    assert document["head"] == sound["head"]
+    trail.last.write_bytes(cut.replace(b"no-grant", b"no-grand"))
+    assert trail.verify().confirmed is False
+    for path in trail.files:
+        path.unlink()
+    assert verify.text(trail.verify()).endswith(f"head: not confirmed: it claims {claim}, and the trail has no line\n")
+    assert verify.document(trail.verify())["last"] is None
