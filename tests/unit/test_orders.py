@@ -30,7 +30,7 @@ def refused(state: Path) -> str:
 
 def hint(state: Path, config: str = "") -> str:
     """What that error says is to be done."""
-    with pytest.raises(orders.UnreadableError) as caught:
+    with pytest.raises(orders.UnreadableOrdersError) as caught:
         orders.read(str(state))
     return caught.value.under(config).hint
 
@@ -147,7 +147,7 @@ def test_the_hint_can_be_copied(name: str, command: str, tmp_path: Path) -> None
     plant(tmp_path, name, b"{")
     assert f"file by `{command}`" in hint(tmp_path)
     assert f"file by `{command} --config '/a b/c.toml'`" in hint(tmp_path, "/a b/c.toml")
-    with pytest.raises(orders.UnreadableError) as caught:
+    with pytest.raises(orders.UnreadableOrdersError) as caught:
         orders.read(str(tmp_path))
     assert caught.value.line().count("\n") == 0
     words = ["bash", "-c", f'printf "%s\\0" {command}']
@@ -265,7 +265,6 @@ def test_an_order_is_in_force_between_its_moments(members: dict[str, Any], at: f
     """From `notBefore` on, up to and without `expires`; when it was written decides nothing."""
     order = make_order(**members)
     assert bool(orders.in_force([order], at)) is expected
-    assert bool(orders.Orders((order,)).in_force(at)) is expected
 
 
 def test_an_exchange_is_made_under_all_revalidations() -> None:

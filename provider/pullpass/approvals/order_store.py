@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
     name: str
     order: Order | None
-    problem: orders.UnreadableError | None
+    problem: orders.UnreadableOrdersError | None
     state: str
 
     @property
@@ -154,7 +154,7 @@ def listing(state: str, now_s: float) -> list[Listed]:
     remote: tuple[Order, ...] = ()
     try:
         remote = orders.read_remote(state) or ()
-    except orders.UnreadableError as error:
+    except orders.UnreadableOrdersError as error:
         found.append(Listed(remote_name, None, error, UNREADABLE))
     found += [Listed(remote_name, order, None, state_of(order, now_s)) for order in remote]
     by_id = {order.id: order for order in remote}
@@ -163,7 +163,7 @@ def listing(state: str, now_s: float) -> list[Listed]:
             order = orders.read_local(state, name)
             if order is not None and order.id in by_id:
                 raise orders.conflict(state, order, by_id[order.id])
-        except orders.UnreadableError as error:
+        except orders.UnreadableOrdersError as error:
             found.append(Listed(name, None, error, UNREADABLE))
             continue
         if order is not None:

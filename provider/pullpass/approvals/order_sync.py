@@ -96,7 +96,7 @@ def _take(desk: Desk, source: str, found: tuple[Order, ...]) -> Synced:
     lines = []
     try:
         before = orders.read_remote(desk.state)
-    except orders.UnreadableError as error:
+    except orders.UnreadableOrdersError as error:
         if not error.damaged:  # it may be as good as ever, and what is no longer in it would be forgotten
             raise
         before = None

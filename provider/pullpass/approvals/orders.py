@@ -31,7 +31,6 @@ from pullpass.approvals.order_form import (
     told,
 )
 from pullpass.errors import PullpassError, outside, shell_word
-from pullpass.lean import NamedTuple
 from pullpass.store import files, strict
 
 TYPE_CHECKING = False
@@ -46,8 +45,7 @@ __all__ = [
     "BLOCK",
     "REVALIDATE",
     "Order",
-    "Orders",
-    "UnreadableError",
+    "UnreadableOrdersError",
     "applying",
     "conflict",
     "directory",
@@ -76,7 +74,7 @@ NEVER_A_FILE = (errno.ELOOP, errno.EINVAL, errno.EFBIG)
 _REMOTE_NAME = f"{REMOTE_ID}.json"
 
 
-class UnreadableError(PullpassError):
+class UnreadableOrdersError(PullpassError):
     """`order-unreadable`: a file of orders is not one, or can't be read; or their directory.
 
     Attributes:
@@ -100,7 +98,7 @@ class UnreadableError(PullpassError):
         self._remedy = remedy
         self._say()
 
-    def under(self, config: str) -> UnreadableError:
+    def under(self, config: str) -> UnreadableOrdersError:
         """The same, with a command that is about the same node.
 
         Args:
@@ -117,20 +115,6 @@ class UnreadableError(PullpassError):
         ways = filter(None, (self._remedy, removal))
         doubt = "it may be a block" if self.command else "a block may be missing"
         self.hint = f"{doubt}, so nothing is answered: {', or '.join(ways)}"
-
-
-class Orders(NamedTuple):
-    """All orders of a node.
-
-    Attributes:
-        all: every one, whether in force or not.
-    """
-
-    all: tuple[Order, ...]
-
-    def in_force(self, now_s: float) -> tuple[Order, ...]:
-        """Those in force at a moment, seconds since the epoch."""
-        return in_force(self.all, now_s)
 
 
 # --- reading
@@ -187,7 +171,7 @@ def read_named(state: str, names: Iterable[str]) -> tuple[Order, ...]:
     return found
 
 
-def conflict(state: str, local: Order, remote: Order) -> UnreadableError:
+def conflict(state: str, local: Order, remote: Order) -> UnreadableOrdersError:
     """The error that two orders have one id: an approval that remembers it can't say which of them.
 
     Args:
@@ -198,7 +182,7 @@ def conflict(state: str, local: Order, remote: Order) -> UnreadableError:
     path = local_path(state, local.id)
     why = f"there is a remote order of the same id, in {outside(remote_path(state))}: this one is a {told(local)}, "
     remedy = "take the remote one out of the set that `pullpass orders sync` reads, and sync"
-    return UnreadableError(path, f"{why}that one a {told(remote)}", remedy, command=_removal(path))
+    return UnreadableOrdersError(path, f"{why}that one a {told(remote)}", remedy, command=_removal(path))
 
 
 def lift_word(name: str) -> str:
@@ -224,15 +208,15 @@ def local_names(state: str) -> tuple[str, ...] | None:
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
             remedy = f"put it away (`mv {shell_word(path)} {shell_word(path)}.old`), and give its orders again"
-            raise UnreadableError(path, "is not a directory (a symbolic link is not followed)", remedy)
+            raise UnreadableOrdersError(path, "is not a directory (a symbolic link is not followed)", remedy)
         if not files.owned(status):
-            raise UnreadableError(path, *_not_ours(path, status, 0o700))
+            raise UnreadableOrdersError(path, *_not_ours(path, status, 0o700))
         return tuple(name for name in os.listdir(path) if not name.startswith(".") and name != _REMOTE_NAME)
     except FileNotFoundError:
         return None
     except OSError as error:
         remedy = f"run it as the user that pullpass runs as, and see `ls -ld {shell_word(path)}`"
-        raise UnreadableError(path, f"can't be read: {error.strerror}", remedy) from None
+        raise UnreadableOrdersError(path, f"can't be read: {error.strerror}", remedy) from None
 
 
 def read_local(state: str, name: str) -> Order | None:
@@ -298,9 +282,9 @@ def _document(path: str, limit_bytes: int) -> object:
     except OSError as error:
         damaged = error.errno in NEVER_A_FILE
         why = f"can't be read: {error.strerror}"
-        raise UnreadableError(path, why, command=_removal(path), damaged=damaged) from None
+        raise UnreadableOrdersError(path, why, command=_removal(path), damaged=damaged) from None
     if not files.owned(status):
-        raise UnreadableError(path, *_not_ours(path, status, 0o600), command=_removal(path))
+        raise UnreadableOrdersError(path, *_not_ours(path, status, 0o600), command=_removal(path))
     try:
         document = strict.parse(raw)
     except strict.DocumentError as error:
@@ -311,7 +295,7 @@ def _document(path: str, limit_bytes: int) -> object:
 
 
 def _refuse(path: str, why: str) -> NoReturn:
-    raise UnreadableError(path, why, "put it right", command=_removal(path)) from None
+    raise UnreadableOrdersError(path, why, "put it right", command=_removal(path)) from None
 
 
 def _removal(path: str) -> str:

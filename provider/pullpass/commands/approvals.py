@@ -139,7 +139,7 @@ def _list_text(items: Iterator[Item], outlook: Outlook, seen: Seen, nothing: str
         )
     if outlook.problem:
         problem = outlook.problem
-        hint = problem.under(other_config).hint if isinstance(problem, orders.UnreadableError) else problem.hint
+        hint = problem.under(other_config).hint if isinstance(problem, orders.UnreadableOrdersError) else problem.hint
         yield f"{escape(problem.what)}; {escape(hint)}\n"
 
 

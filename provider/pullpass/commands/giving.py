@@ -85,7 +85,7 @@ def at_this_node(arguments: argparse.Namespace) -> Iterator[None]:
     """Have an error about an order's file name a command that is about the same node, wherever its configuration is."""
     try:
         yield
-    except orders.UnreadableError as error:
+    except orders.UnreadableOrdersError as error:
         raise error.under(arguments.other_config) from None
 
 
