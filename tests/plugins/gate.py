@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DECIDING: Final = (
     *("request", "identity", "registry", "config", "policy", "store", "lean"),
     *("approvals/__init__", "approvals/codec", "approvals/history", "approvals/intents", "cache"),
+    *("approvals/orders", "approvals/order_form", "approvals/order_sync"),
+    *("trail/__init__", "trail/ends", "trail/head", "trail/lines", "trail/repair", "trail/rotation"),
     *("stored", "handing", "renewal", "run", "auditing", "pipeline"),
 )
 
