@@ -301,8 +301,8 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, options: list[str])
     )
     fake.chmod(0o755)
     variables = environment(tmp_path, f"{tmp_path}:{SYSTEM_PATH}")
-    # What runs in the background of a shell without job control inherits that SIGINT is ignored.
-    words = ["env", "--default-signal=INT", *command(*options)]
+    # What runs in the background of a shell without job control inherits that SIGINT is ignored; below nohup, SIGHUP.
+    words = ["env", "--default-signal=INT,HUP", *command(*options)]
     demo = subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not mark.exists():
         assert demo.poll() is None
