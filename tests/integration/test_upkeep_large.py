@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +26,16 @@ pytestmark = pytest.mark.own
 APPROVALS = 100_000
 OVER_EVERY = 10  # of them one has been over for long; the others live
 LIMIT_KIB = 150 * 1024
+# What a process is said to have used includes what its parent had when it was started, and the tests have a lot.
+BETWEEN = """\
+import os, sys
+child = os.fork()
+if not child:
+    os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+    os.execv(sys.argv[2], sys.argv[2:])
+_, status, used = os.wait4(child, 0)
+print(os.waitstatus_to_exitcode(status), used.ru_maxrss)
+"""
 KEY = "k" * 64  # stands for each key
 LONG_AGO_S = 1_000_000_000.0
 HOUR_S = 3600.0
@@ -34,8 +45,7 @@ class Store:
     """A node with many approvals.
 
     Attributes:
-        output: what the last command has printed. It is not read whole: what a child is said to have used includes what
-            its parent had when it was started.
+        output: what the last command has printed.
     """
 
     def __init__(self, directory: Path, cloud: Cloud) -> None:
@@ -55,11 +65,11 @@ class Store:
     def run(self, *words: str) -> None:
         """Run a command, and see that it never has more memory than it may."""
         command = [sys.executable, "-m", "pullpass", *words, "--config", str(self.config)]
-        to_file = (os.POSIX_SPAWN_OPEN, 1, str(self.output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        pid = os.posix_spawn(command[0], command, dict(os.environ), file_actions=[to_file])
-        _, status, usage = os.wait4(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert usage.ru_maxrss < LIMIT_KIB
+        between = [sys.executable, "-ISc", BETWEEN, str(self.output), *command]
+        done = subprocess.run(between, stdout=subprocess.PIPE, check=True)
+        status, most_kib = map(int, done.stdout.split())
+        assert status == 0
+        assert most_kib < LIMIT_KIB
 
     def keys(self, front: bytes) -> set[bytes]:
         """What follows `front` in the lines of the output that begin with it, each once."""
