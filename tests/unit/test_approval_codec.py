@@ -194,6 +194,7 @@ def test_a_document_of_another_kind_is_none(value: object) -> None:
         ({"expires": "tomorrow"}, 'has "tomorrow" as expires, expected a moment in UTC'),
         ({"expires": "2027-01-15T09+00:00"}, 'has "2027-01-15T09+00:00" as expires, expected a moment in UTC'),
         ({"cloud": None}, "has null where an object belongs"),
+        ({"deniedCode": None}, "has null as deniedCode, expected a string"),
         ({"deniedAt": "2027-01-15T08:00:00Z"}, 'says approved, and has "2027-01-15T08:00:00Z" as deniedAt'),
     ],
 )  # fmt: skip

@@ -205,7 +205,7 @@ def parse(raw: bytes) -> Approval:
         access_key_id=cloud.text("accessKeyId"),
         request_ids=cloud.texts("requestIds"),
         denied_at_s=read.moment_if_any("deniedAt"),
-        denied_code=read.text("deniedCode") if state == DENIED else "",
+        denied_code=_denied_code(read, state),
         unreachable_at_s=read.moment_if_any("unreachableAt"),
     )
     _check_state(found, strict.shown(read.members, "deniedAt"))
@@ -219,6 +219,14 @@ def _check_state(found: Approval, denied_at: str) -> None:
         raise DocumentError("syntax", "says approved, without a credential or the moments that bound it")
     if (found.state == DENIED) != (found.denied_at_s is not None):
         raise DocumentError("syntax", f"says {found.state}, and has {denied_at} as deniedAt")
+
+
+def _denied_code(read: _Reader, state: str) -> str:
+    if state == DENIED:
+        return read.text("deniedCode")
+    if "deniedCode" in read.members:  # it says nothing here; what is no text is refused all the same, as by the schema
+        read.text("deniedCode")
+    return ""
 
 
 def _repositories(part: _Reader) -> dict[str, Repository]:
